@@ -1,0 +1,2 @@
+//! The `kolumn` binary.
+fn main() {}
