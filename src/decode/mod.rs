@@ -1,0 +1,276 @@
+//! Bytes into events: what a frame (one line, or one JSON document) holds.
+//!
+//! A frame may hold many records (an `EventList`, an Event Hub message, an array). Each record comes
+//! out exactly once, as an event or as a rejection. Nothing here does I/O or knows where bytes came
+//! from; nothing here panics on any input.
+
+pub mod aks;
+pub mod audit;
+pub mod frame;
+pub mod legacy;
+pub mod reject;
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::{
+    decode::reject::{Reason, Reject},
+    event::audit::{AuditEvent, Text},
+};
+
+/// What an audit record was decoded from; the value of column `format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A JSON line of kube-apiserver's log backend.
+    AuditJson,
+    /// A line of the legacy text format.
+    AuditLegacy,
+    /// An item of an `EventList`, as the webhook backend posts it.
+    AuditWebhook,
+    /// An AKS diagnostic record: the event is a string inside.
+    AksDiagnostic,
+    /// A row of a Log Analytics table.
+    AksTable,
+}
+
+impl Format {
+    /// The value of column `format`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AuditJson => "audit-json",
+            Self::AuditLegacy => "audit-legacy",
+            Self::AuditWebhook => "audit-webhook",
+            Self::AksDiagnostic => "aks-diagnostic",
+            Self::AksTable => "aks-table",
+        }
+    }
+}
+
+/// The wrapper that a cloud puts around an event.
+#[derive(Debug, Default, Clone)]
+pub struct Envelope<'a> {
+    /// Cluster, from the resource id, in lower case.
+    pub cluster: Option<String>,
+    /// API server replica.
+    pub api_server: Option<Text<'a>>,
+    /// The wrapper without its time and the event, a JSON object.
+    pub json: Option<String>,
+    /// The wrapper's time field, as received.
+    pub time: Option<Text<'a>>,
+}
+
+/// An audit event with its wrapper.
+#[derive(Debug, Clone)]
+pub struct AuditRecord<'a> {
+    /// The event.
+    pub event: AuditEvent<'a>,
+    /// What it was decoded from.
+    pub format: Format,
+    /// The wrapper; empty for plain files.
+    pub envelope: Envelope<'a>,
+}
+
+/// One record of a frame.
+#[derive(Debug)]
+pub enum Record<'a> {
+    /// An audit event.
+    Audit(Box<AuditRecord<'a>>),
+    /// A record that could not be decoded, with its bytes.
+    Rejected(Reject, &'a [u8]),
+}
+
+/// Decodes one frame and hands each of its records to `sink`, in order.
+pub fn decode_frame(frame: &[u8], sink: &mut dyn FnMut(Record<'_>)) {
+    let text = match std::str::from_utf8(frame) {
+        Ok(text) => text.trim(),
+        Err(e) => return sink(Record::Rejected(Reject::new(Reason::InvalidUtf8, e), frame)),
+    };
+    match text.as_bytes().first() {
+        None => {}
+        Some(b'{') => decode_object(text, sink),
+        Some(b'[') => decode_array(text, sink),
+        Some(_) if legacy::is_legacy(text) => match legacy::parse(text) {
+            Ok(event) => sink(audit_record(event, Format::AuditLegacy)),
+            Err(reject) => sink(Record::Rejected(reject, frame)),
+        },
+        Some(_) => sink(Record::Rejected(
+            Reject::new(Reason::UnknownText, "neither JSON nor a legacy audit line"),
+            frame,
+        )),
+    }
+}
+
+fn audit_record(event: AuditEvent<'_>, format: Format) -> Record<'_> {
+    Record::Audit(Box::new(AuditRecord { event, format, envelope: Envelope::default() }))
+}
+
+/// The plain audit event is by far the most frequent, so it is tried before anything is looked up.
+fn decode_object(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
+    if let Ok(event) = audit::parse(text) {
+        return sink(audit_record(event, Format::AuditJson));
+    }
+    let shape = match Shape::of(text) {
+        Ok(shape) => shape,
+        Err(e) if e.to_string().starts_with("trailing characters") => {
+            return decode_several(text, sink);
+        }
+        Err(e) => return sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
+    };
+    if let Some(items) = shape.event_list() {
+        for item in items {
+            match audit::parse_item(item.get()) {
+                Ok(event) => sink(audit_record(event, Format::AuditWebhook)),
+                Err(reject) => sink(Record::Rejected(reject, item.get().as_bytes())),
+            }
+        }
+    } else if let Some(records) = shape.array("records") {
+        for record in records {
+            decode_one(record.get(), sink);
+        }
+    } else {
+        decode_one(text, sink);
+    }
+}
+
+/// Decodes an object that is one record: a wrapped event, or an event in an unusual form.
+fn decode_one(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
+    let shape = match Shape::of(text) {
+        Ok(shape) => shape,
+        Err(e) => return sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
+    };
+    if aks::is_aks(&shape) {
+        match aks::decode(&shape, &mut |record| sink(Record::Audit(Box::new(record)))) {
+            Ok(()) => {}
+            Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
+        }
+        return;
+    }
+    match audit::parse(text) {
+        Ok(event) => sink(audit_record(event, Format::AuditJson)),
+        Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
+    }
+}
+
+fn decode_array(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(items) => items.iter().for_each(|item| match item.get().as_bytes().first() {
+            Some(b'{') => decode_object(item.get(), sink),
+            _ => sink(Record::Rejected(
+                Reject::new(Reason::UnknownJson, "an element of an array that is no object"),
+                item.get().as_bytes(),
+            )),
+        }),
+        Err(e) => sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
+    }
+}
+
+/// Decodes JSON values that follow each other with nothing or blanks between.
+fn decode_several(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    loop {
+        let start = values.byte_offset();
+        let rest = text.get(start..).unwrap_or_default();
+        match values.next() {
+            Some(Ok(value)) if value.get().starts_with('{') => decode_object(value.get(), sink),
+            Some(Ok(value)) => sink(Record::Rejected(
+                Reject::new(Reason::UnknownJson, "a JSON value that is no object"),
+                value.get().as_bytes(),
+            )),
+            Some(Err(e)) => {
+                return sink(Record::Rejected(Reject::from_json(&e), rest.as_bytes()));
+            }
+            None => return,
+        }
+    }
+}
+
+/// The top-level fields of a JSON object, verbatim and in order.
+#[derive(Debug)]
+pub struct Shape<'a> {
+    /// Field names and values; a name may stand twice.
+    pub fields: Vec<(Text<'a>, &'a RawValue)>,
+}
+
+impl<'a> Shape<'a> {
+    /// Reads the top level of an object.
+    ///
+    /// # Errors
+    /// If the text is not one JSON object.
+    pub fn of(text: &'a str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
+    /// The last value of a field.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.fields.iter().rev().find(|(n, _)| n == name).map(|(_, v)| *v)
+    }
+
+    /// The value of a field that is a string.
+    pub fn text(&self, name: &str) -> Option<Text<'a>> {
+        self.get(name).and_then(|v| json_text(v.get()))
+    }
+
+    fn array(&self, name: &str) -> Option<Vec<&'a RawValue>> {
+        let value = self.get(name)?.get();
+        value.starts_with('[').then(|| serde_json::from_str(value).ok())?
+    }
+
+    fn event_list(&self) -> Option<Vec<&'a RawValue>> {
+        (self.text("kind")? == "EventList").then(|| self.array("items"))?
+    }
+}
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for Shape<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> serde::de::Visitor<'de> for Fields {
+            type Value = Shape<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(16);
+                while let Some((JsonText(name), value)) = map.next_entry()? {
+                    fields.push((name, value));
+                }
+                Ok(Shape { fields })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Unescapes JSON string text, borrowing where nothing is escaped; `None` if it is no valid string.
+pub fn json_text(json: &str) -> Option<Text<'_>> {
+    serde_json::from_str::<JsonText<'_>>(json).ok().map(|t| t.0)
+}
+
+/// A string, borrowed from the input where it needs no unescaping (serde's own `Cow` never borrows).
+#[derive(Debug)]
+pub struct JsonText<'a>(pub Text<'a>);
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for JsonText<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, v: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(v))
+            }
+            fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(v.to_owned()))
+            }
+            fn visit_string<E>(self, v: String) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(v))
+            }
+        }
+        deserializer.deserialize_str(Visitor).map(JsonText)
+    }
+}

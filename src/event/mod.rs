@@ -1,0 +1,7 @@
+//! What a log record means: the audit event, its time text, its identity, and what must not be
+//! kept of it. No I/O, no Arrow.
+
+pub mod audit;
+pub mod identity;
+pub mod redact;
+pub mod time;
