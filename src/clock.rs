@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 
 /// The current wall time in UTC.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clock"
+)]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -57,7 +57,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes an error; `message` is lower case, without a full stop, and names the thing.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     /// Adds what the reader can do about it.
@@ -69,10 +74,7 @@ impl Error {
 
     /// Adds the cause.
     #[must_use]
-    pub fn because(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -167,12 +169,14 @@ fn io_error(act: &impl fmt::Display, e: std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     let (kind, hint) = match e.kind() {
         Io::NotFound => (ErrorKind::Missing, None),
-        Io::PermissionDenied => {
-            (ErrorKind::Denied, Some("run as a user who may read it, or change its mode"))
-        }
-        Io::StorageFull | Io::QuotaExceeded => {
-            (ErrorKind::Unavailable, Some("free some space, then run the same command again"))
-        }
+        Io::PermissionDenied => (
+            ErrorKind::Denied,
+            Some("run as a user who may read it, or change its mode"),
+        ),
+        Io::StorageFull | Io::QuotaExceeded => (
+            ErrorKind::Unavailable,
+            Some("free some space, then run the same command again"),
+        ),
         _ => (ErrorKind::Unavailable, None),
     };
     let error = Error::new(kind, act.to_string()).because(e);

@@ -1,6 +1,8 @@
 //! kolumn: a columnar archive and indexer for Kubernetes audit and control-plane logs.
 
 pub mod clock;
+pub mod decode;
 pub mod error;
+pub mod event;
 pub mod layout;
 pub mod table;

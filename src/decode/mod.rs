@@ -74,8 +74,8 @@ pub struct AuditRecord<'a> {
 /// One record of a frame.
 #[derive(Debug)]
 pub enum Record<'a> {
-    /// An audit event.
-    Audit(Box<AuditRecord<'a>>),
+    /// An audit event, and the length of its record in bytes.
+    Audit(Box<AuditRecord<'a>>, usize),
     /// A record that could not be decoded, with its bytes.
     Rejected(Reject, &'a [u8]),
 }
@@ -91,7 +91,7 @@ pub fn decode_frame(frame: &[u8], sink: &mut dyn FnMut(Record<'_>)) {
         Some(b'{') => decode_object(text, sink),
         Some(b'[') => decode_array(text, sink),
         Some(_) if legacy::is_legacy(text) => match legacy::parse(text) {
-            Ok(event) => sink(audit_record(event, Format::AuditLegacy)),
+            Ok(event) => sink(audit_record(event, Format::AuditLegacy, frame.len())),
             Err(reject) => sink(Record::Rejected(reject, frame)),
         },
         Some(_) => sink(Record::Rejected(
@@ -101,14 +101,21 @@ pub fn decode_frame(frame: &[u8], sink: &mut dyn FnMut(Record<'_>)) {
     }
 }
 
-fn audit_record(event: AuditEvent<'_>, format: Format) -> Record<'_> {
-    Record::Audit(Box::new(AuditRecord { event, format, envelope: Envelope::default() }))
+fn audit_record(event: AuditEvent<'_>, format: Format, bytes: usize) -> Record<'_> {
+    Record::Audit(
+        Box::new(AuditRecord {
+            event,
+            format,
+            envelope: Envelope::default(),
+        }),
+        bytes,
+    )
 }
 
 /// The plain audit event is by far the most frequent, so it is tried before anything is looked up.
 fn decode_object(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
     if let Ok(event) = audit::parse(text) {
-        return sink(audit_record(event, Format::AuditJson));
+        return sink(audit_record(event, Format::AuditJson, text.len()));
     }
     let shape = match Shape::of(text) {
         Ok(shape) => shape,
@@ -120,7 +127,7 @@ fn decode_object(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
     if let Some(items) = shape.event_list() {
         for item in items {
             match audit::parse_item(item.get()) {
-                Ok(event) => sink(audit_record(event, Format::AuditWebhook)),
+                Ok(event) => sink(audit_record(event, Format::AuditWebhook, item.get().len())),
                 Err(reject) => sink(Record::Rejected(reject, item.get().as_bytes())),
             }
         }
@@ -140,27 +147,34 @@ fn decode_one(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
         Err(e) => return sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
     };
     if aks::is_aks(&shape) {
-        match aks::decode(&shape, &mut |record| sink(Record::Audit(Box::new(record)))) {
+        match aks::decode(&shape, &mut |record| {
+            sink(Record::Audit(Box::new(record), text.len()))
+        }) {
             Ok(()) => {}
             Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
         }
         return;
     }
     match audit::parse(text) {
-        Ok(event) => sink(audit_record(event, Format::AuditJson)),
+        Ok(event) => sink(audit_record(event, Format::AuditJson, text.len())),
         Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
     }
 }
 
 fn decode_array(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
     match serde_json::from_str::<Vec<&RawValue>>(text) {
-        Ok(items) => items.iter().for_each(|item| match item.get().as_bytes().first() {
-            Some(b'{') => decode_object(item.get(), sink),
-            _ => sink(Record::Rejected(
-                Reject::new(Reason::UnknownJson, "an element of an array that is no object"),
-                item.get().as_bytes(),
-            )),
-        }),
+        Ok(items) => items
+            .iter()
+            .for_each(|item| match item.get().as_bytes().first() {
+                Some(b'{') => decode_object(item.get(), sink),
+                _ => sink(Record::Rejected(
+                    Reject::new(
+                        Reason::UnknownJson,
+                        "an element of an array that is no object",
+                    ),
+                    item.get().as_bytes(),
+                )),
+            }),
         Err(e) => sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
     }
 }
@@ -203,7 +217,11 @@ impl<'a> Shape<'a> {
 
     /// The last value of a field.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.fields.iter().rev().find(|(n, _)| n == name).map(|(_, v)| *v)
+        self.fields
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| *v)
     }
 
     /// The value of a field that is a string.
@@ -213,7 +231,9 @@ impl<'a> Shape<'a> {
 
     fn array(&self, name: &str) -> Option<Vec<&'a RawValue>> {
         let value = self.get(name)?.get();
-        value.starts_with('[').then(|| serde_json::from_str(value).ok())?
+        value
+            .starts_with('[')
+            .then(|| serde_json::from_str(value).ok())?
     }
 
     fn event_list(&self) -> Option<Vec<&'a RawValue>> {

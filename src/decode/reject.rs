@@ -14,7 +14,10 @@ pub struct Reject {
 impl Reject {
     /// A rejection with the decoder's words.
     pub fn new(reason: Reason, detail: impl fmt::Display) -> Self {
-        Self { reason, detail: detail.to_string() }
+        Self {
+            reason,
+            detail: detail.to_string(),
+        }
     }
 
     /// Tells broken JSON from JSON that is not what was expected.

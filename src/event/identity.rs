@@ -53,8 +53,14 @@ impl<'a> Identity<'a> {
         buffer.extend_from_slice(&self.stage_timestamp.0.to_le_bytes());
         let received = self.request_received_timestamp.map_or(i64::MIN, |t| t.0);
         buffer.extend_from_slice(&received.to_le_bytes());
-        let parts =
-            [Some(self.cluster), self.audit_id, self.stage, self.verb, self.request_uri, self.username];
+        let parts = [
+            Some(self.cluster),
+            self.audit_id,
+            self.stage,
+            self.verb,
+            self.request_uri,
+            self.username,
+        ];
         for part in parts {
             // The length in front keeps ("ab","c") and ("a","bc") apart, and absent from empty.
             let length = part.map_or(u64::MAX, |p| p.len() as u64);
@@ -86,15 +92,42 @@ mod tests {
             username: Some("alice"),
         };
         let variants = [
-            Identity { cluster: "d", ..first },
-            Identity { audit_id: None, ..first },
-            Identity { audit_id: Some(""), ..first },
-            Identity { stage: Some("Panic"), ..first },
-            Identity { stage_timestamp: Micros(6), ..first },
-            Identity { request_received_timestamp: None, ..first },
-            Identity { verb: Some("delete"), ..first },
-            Identity { request_uri: Some("/api/v1/secrets"), ..first },
-            Identity { username: Some("eve"), ..first },
+            Identity {
+                cluster: "d",
+                ..first
+            },
+            Identity {
+                audit_id: None,
+                ..first
+            },
+            Identity {
+                audit_id: Some(""),
+                ..first
+            },
+            Identity {
+                stage: Some("Panic"),
+                ..first
+            },
+            Identity {
+                stage_timestamp: Micros(6),
+                ..first
+            },
+            Identity {
+                request_received_timestamp: None,
+                ..first
+            },
+            Identity {
+                verb: Some("delete"),
+                ..first
+            },
+            Identity {
+                request_uri: Some("/api/v1/secrets"),
+                ..first
+            },
+            Identity {
+                username: Some("eve"),
+                ..first
+            },
         ];
         let same = first.fingerprint(&mut buffer);
         assert_eq!(same, first.fingerprint(&mut buffer));

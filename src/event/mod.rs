@@ -2,6 +2,8 @@
 //! kept of it. No I/O, no Arrow.
 
 pub mod audit;
+pub mod facts;
 pub mod identity;
+pub mod lenient;
 pub mod redact;
 pub mod time;

@@ -22,7 +22,11 @@ impl Micros {
             return None;
         }
         let (year, month, day) = (number(&t[0..4])?, number(&t[5..7])?, number(&t[8..10])?);
-        let (hour, minute, second) = (number(&t[11..13])?, number(&t[14..16])?, number(&t[17..19])?);
+        let (hour, minute, second) = (
+            number(&t[11..13])?,
+            number(&t[14..16])?,
+            number(&t[17..19])?,
+        );
         // A leap second (60) counts as the next second, as chrono and Go read it.
         if hour > 23 || minute > 59 || second > 60 {
             return None;
@@ -56,7 +60,9 @@ impl Micros {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |n, d| d.is_ascii_digit().then(|| n * 10 + i64::from(d - b'0')))
+    digits.iter().try_fold(0, |n, d| {
+        d.is_ascii_digit().then(|| n * 10 + i64::from(d - b'0'))
+    })
 }
 
 /// Days since the epoch of a civil date; `None` if there is no such date.
@@ -78,7 +84,9 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
 }
 
 fn fraction_micros(text: &[u8]) -> Option<(i64, &[u8])> {
-    let Some(after_dot) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let Some(after_dot) = text.strip_prefix(b".") else {
+        return Some((0, text));
+    };
     let digits = after_dot.iter().take_while(|b| b.is_ascii_digit()).count();
     if digits == 0 {
         return None;
@@ -116,7 +124,10 @@ mod tests {
             Micros::parse("2024-11-15T21:00:00.154534959Z"),
             Micros::parse("2024-11-15T21:00:00.154534Z")
         );
-        assert_eq!(Micros::parse("1970-01-01T00:00:00.1Z"), Some(Micros(100_000)));
+        assert_eq!(
+            Micros::parse("1970-01-01T00:00:00.1Z"),
+            Some(Micros(100_000))
+        );
     }
 
     #[test]
@@ -125,9 +136,23 @@ mod tests {
             Micros::parse("2026-11-20T21:47:00+09:00"),
             Micros::parse("2026-11-20T12:47:00Z")
         );
-        assert_eq!(Micros::parse("2000-02-29T00:00:00Z").map(Micros::utc_day), Some(11_016));
-        assert_eq!(Micros::parse("2099-12-31T23:59:59.999999Z").map(Micros::utc_day), Some(47_481));
-        for bad in ["2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-20", "x", "2026-11-20T24:00:00Z", "2026-11-20T11:00:00.Z", "2026-11-20T11:00:00"] {
+        assert_eq!(
+            Micros::parse("2000-02-29T00:00:00Z").map(Micros::utc_day),
+            Some(11_016)
+        );
+        assert_eq!(
+            Micros::parse("2099-12-31T23:59:59.999999Z").map(Micros::utc_day),
+            Some(47_481)
+        );
+        for bad in [
+            "2023-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-20",
+            "x",
+            "2026-11-20T24:00:00Z",
+            "2026-11-20T11:00:00.Z",
+            "2026-11-20T11:00:00",
+        ] {
             assert_eq!(Micros::parse(bad), None, "{bad}");
         }
     }
@@ -135,7 +160,12 @@ mod tests {
     #[test]
     fn only_text_that_comes_back_is_exact() {
         assert!(Micros::parse_exact("2026-11-20T11:21:03.000000Z").is_some());
-        for other in ["2026-11-20T11:21:03Z", "2026-11-20T11:21:03.0000000Z", "2026-11-20t11:21:03.000000Z", "2016-12-31T23:59:60.000000Z"] {
+        for other in [
+            "2026-11-20T11:21:03Z",
+            "2026-11-20T11:21:03.0000000Z",
+            "2026-11-20t11:21:03.000000Z",
+            "2016-12-31T23:59:60.000000Z",
+        ] {
             assert!(Micros::parse_exact(other).is_none(), "{other}");
         }
     }

@@ -21,7 +21,9 @@ pub(crate) struct DurableLocal {
 
 impl DurableLocal {
     pub(crate) fn new() -> Self {
-        Self { inner: Arc::new(LocalFileSystem::new()) }
+        Self {
+            inner: Arc::new(LocalFileSystem::new()),
+        }
     }
 
     /// Syncs a written file and the folder that names it.
@@ -30,9 +32,10 @@ impl DurableLocal {
         let synced = tokio::task::spawn_blocking(move || sync_file_and_folder(path)).await;
         match synced {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => {
-                Err(object_store::Error::Generic { store: "local disk", source: Box::new(e) })
-            }
+            Ok(Err(e)) => Err(object_store::Error::Generic {
+                store: "local disk",
+                source: Box::new(e),
+            }),
             Err(e) => Err(object_store::Error::JoinError { source: e }),
         }
     }

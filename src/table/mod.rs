@@ -42,8 +42,11 @@ impl Archive {
         if archive.exists().await? {
             Ok(archive)
         } else {
-            Err(Error::new(ErrorKind::Missing, format!("no archive at {}", archive.display_url()))
-                .hint("name one with --archive or KOLUMN_ARCHIVE, or make one: kolumn ingest SOURCE"))
+            Err(Error::new(
+                ErrorKind::Missing,
+                format!("no archive at {}", archive.display_url()),
+            )
+            .hint("name one with --archive or KOLUMN_ARCHIVE, or make one: kolumn ingest SOURCE"))
         }
     }
 
@@ -112,7 +115,11 @@ impl Archive {
     /// `Usage` if the URL's path is not one the store can hold.
     pub fn root(&self) -> Result<Path> {
         Path::from_url_path(self.url.path()).map_err(|e| {
-            Error::new(ErrorKind::Usage, format!("cannot use {} as a path", self.url)).because(e)
+            Error::new(
+                ErrorKind::Usage,
+                format!("cannot use {} as a path", self.url),
+            )
+            .because(e)
         })
     }
 
@@ -122,7 +129,10 @@ impl Archive {
     /// `Corrupt` if its log cannot be read, and the errors of the store.
     pub async fn load(&self, name: TableName) -> Result<Option<DeltaTable>> {
         let log_store = self.log_store(name)?;
-        let is_table = log_store.is_delta_table_location().await.map_err(|e| self.error(name, e))?;
+        let is_table = log_store
+            .is_delta_table_location()
+            .await
+            .map_err(|e| self.error(name, e))?;
         if !is_table {
             return Ok(None);
         }
@@ -149,7 +159,10 @@ impl Archive {
             .iter()
             .map(|f| f.as_ref().try_into_kernel())
             .collect::<std::result::Result<Vec<StructField>, _>>()
-            .context(format!("cannot express the columns of {} in Delta", name.as_str()))?;
+            .context(format!(
+                "cannot express the columns of {} in Delta",
+                name.as_str()
+            ))?;
         let created = CreateBuilder::new()
             .with_log_store(self.log_store(name)?)
             .with_table_name(name.as_str())
@@ -176,8 +189,12 @@ impl Archive {
     /// # Errors
     /// `Usage` for a URL of no known store.
     pub fn log_store(&self, name: TableName) -> Result<LogStoreRef> {
-        logstore_with(self.store(), &self.table_url(name)?, StorageConfig::default())
-            .map_err(|e| self.error(name, e))
+        logstore_with(
+            self.store(),
+            &self.table_url(name)?,
+            StorageConfig::default(),
+        )
+        .map_err(|e| self.error(name, e))
     }
 
     /// The URL of one table.
@@ -186,14 +203,21 @@ impl Archive {
     /// None for a URL that an archive was opened with.
     pub fn table_url(&self, name: TableName) -> Result<Url> {
         self.url.join(&format!("{}/", name.as_str())).map_err(|e| {
-            Error::new(ErrorKind::Usage, format!("cannot use {} as a folder", self.url)).because(e)
+            Error::new(
+                ErrorKind::Usage,
+                format!("cannot use {} as a folder", self.url),
+            )
+            .because(e)
         })
     }
 
     async fn exists(&self) -> Result<bool> {
         for name in [TableName::Ledger, TableName::Audit] {
-            let is_table =
-                self.log_store(name)?.is_delta_table_location().await.map_err(|e| self.error(name, e))?;
+            let is_table = self
+                .log_store(name)?
+                .is_delta_table_location()
+                .await
+                .map_err(|e| self.error(name, e))?;
             if is_table {
                 return Ok(true);
             }
@@ -203,7 +227,9 @@ impl Archive {
 
     fn is_ours(&self, location: &Path) -> bool {
         let Some(rest) = self.root().ok().and_then(|root| {
-            location.prefix_match(&root).map(|mut parts| parts.next().map(|p| p.as_ref().to_owned()))
+            location
+                .prefix_match(&root)
+                .map(|mut parts| parts.next().map(|p| p.as_ref().to_owned()))
         }) else {
             return false;
         };
@@ -212,7 +238,11 @@ impl Archive {
 
     /// Names the table and says who must act on an error of the table log.
     pub fn error(&self, name: TableName, e: DeltaTableError) -> Error {
-        let act = format!("cannot use table {} of {}", name.as_str(), self.display_url());
+        let act = format!(
+            "cannot use table {} of {}",
+            name.as_str(),
+            self.display_url()
+        );
         match e {
             DeltaTableError::ObjectStore { source } => {
                 let failed: std::result::Result<(), _> = Err(source);
