@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod decode;
+pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;

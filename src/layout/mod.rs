@@ -1,3 +1,7 @@
 //! Events into sorted Arrow batches: every decision about columns, partitions and row order.
 
+pub mod audit;
+pub mod build;
 pub mod columns;
+pub mod partition;
+pub mod sort;
