@@ -1,9 +1,12 @@
 //! kolumn: a columnar archive and indexer for Kubernetes audit and control-plane logs.
 
 pub mod clock;
+pub mod commit;
 pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;
+pub mod pipeline;
+pub mod source;
 pub mod table;
