@@ -75,10 +75,8 @@ pub(crate) async fn run(
     let Some(first) = ranges.first().cloned() else {
         return Ok(());
     };
-    let bytes = ranges
-        .iter()
-        .map(|r| unsigned(r.object_size) - unsigned(r.range_start).min(unsigned(r.object_size)));
-    run.observer.batch_planned(ranges.len(), bytes.sum());
+    let lengths = ranges.iter().map(|r| Some(unsigned(r.range_end? - r.range_start)));
+    run.observer.batch_planned(ranges.len(), lengths.sum());
     for _ in 0..OVERTAKEN_MAX {
         let table = run.archive.load_or_create(TableName::Audit).await?;
         let outcome = read_batch(run, &table, &ranges, objects.clone()).await?;
@@ -131,6 +129,7 @@ async fn read_batch(
         ranges: ranges.to_vec(),
         redactor: run.redactor.clone(),
         digest_key: run.redaction_key,
+        format: run.options.format,
     });
     let mut collector = Collector::default();
     let mut decoded = std::pin::pin!(decode_ranges(context, objects, run.options.threads));

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::{
     commit::ledger::{Ledger, RangeRecord},
+    decode::FormatFamily,
     error::{Error, Result},
     event::redact::Redactor,
     layout::{columns::TableName, partition::ClusterName},
@@ -58,6 +59,8 @@ pub struct Options {
     pub buffer_bytes: usize,
     /// Decompressed bytes of a batch, about.
     pub batch_bytes: u64,
+    /// Formats that are taken.
+    pub format: FormatFamily,
 }
 
 impl Default for Options {
@@ -69,14 +72,15 @@ impl Default for Options {
             threads: 2,
             buffer_bytes: 448 << 20,
             batch_bytes: 2 << 30,
+            format: FormatFamily::Auto,
         }
     }
 }
 
 /// Receives what happens while it happens.
 pub trait Observer: Send + Sync {
-    /// A batch begins; so many bytes of objects are to be read.
-    fn batch_planned(&self, _objects: usize, _bytes: u64) {}
+    /// A batch begins; so many bytes of content are to be read, as far as that is known.
+    fn batch_planned(&self, _objects: usize, _content_bytes: Option<u64>) {}
     /// So many more bytes of objects were read and decoded to so many records.
     fn progressed(&self, _object: &str, _content_bytes: u64, _records: u64) {}
     /// Rows are being sorted and encoded.

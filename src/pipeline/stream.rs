@@ -13,7 +13,7 @@ use crate::{
         ledger::{RangeRecord, unsigned},
     },
     decode::{
-        self, AuditRecord, Record,
+        self, AuditRecord, FormatFamily, Record,
         frame::{Chunk, Framed, Framer, Framing},
         reject::{Reason, Reject},
     },
@@ -107,6 +107,7 @@ pub(crate) struct DecodeContext {
     pub(crate) ranges: Vec<RangeRecord>,
     pub(crate) redactor: Option<Arc<Redactor>>,
     pub(crate) digest_key: Option<[u8; 32]>,
+    pub(crate) format: FormatFamily,
 }
 
 /// Reads and decodes the ranges of a batch, in order.
@@ -319,6 +320,12 @@ fn decode_chunk(context: &DecodeContext, chunk: &Chunk, decoded: &mut Decoded) {
     let mut scratch = Vec::new();
     for (offset, frame) in chunk.frames() {
         decode::decode_frame(frame, &mut |record| match record {
+            Record::Audit(record, length) if !context.format.takes(record.format) => {
+                let detail = format!("a record of format {}", record.format.as_str());
+                let reject = Reject::new(Reason::UnexpectedFormat, detail);
+                let kept = &frame[..frame.len().min(length)];
+                decoded.rejected.push(rejected_record(context, offset, length as u64, kept, reject));
+            }
             Record::Audit(mut record, length) => {
                 let mark = placer.mark(&record, &mut scratch);
                 let lengths = Lengths {
