@@ -6,4 +6,5 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;
+pub mod query;
 pub mod table;
