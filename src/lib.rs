@@ -1,10 +1,12 @@
 //! kolumn: a columnar archive and indexer for Kubernetes audit and control-plane logs.
 
+pub mod cli;
 pub mod clock;
 pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;
+pub mod output;
 pub mod query;
 pub mod table;
