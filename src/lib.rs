@@ -1,5 +1,6 @@
 //! kolumn: a columnar archive and indexer for Kubernetes audit and control-plane logs.
 
+pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod decode;
@@ -7,6 +8,8 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;
+pub mod output;
 pub mod pipeline;
+pub mod query;
 pub mod source;
 pub mod table;

@@ -1,28 +1,35 @@
-//! The `kolumn` binary.
-use std::sync::Arc;
-#[tokio::main]
-async fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let url = url::Url::from_directory_path(std::path::absolute(&args[0]).unwrap()).unwrap();
-    let a = kolumn::table::Archive::open_or_create(&url).await.unwrap();
-    let l = args[1..]
-        .iter()
-        .map(|s| kolumn::source::list::list(s, None).unwrap())
-        .collect();
-    let t = std::time::Instant::now();
-    match kolumn::pipeline::ingest(
-        a,
-        l,
-        Default::default(),
-        Arc::new(kolumn::pipeline::Unobserved),
-    )
-    .await
-    {
-        Ok(mut r) => {
-            r.objects.truncate(4);
-            eprintln!("{r:#?}");
+//! The `kolumn` binary: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Plans of deep queries are walked recursively, in debug builds with large frames.
+const STACK_BYTES: usize = 8 << 20;
+
+fn main() -> ExitCode {
+    // Rust ignores SIGPIPE, so a closed pipe is an error that `output` turns into a quiet end.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            kolumn::output::terminal::note(&format!("error: cannot start threads: {e}"));
+            return ExitCode::from(3);
         }
-        Err(e) => eprintln!("ERR {}", e.to_chain()),
-    }
-    eprintln!("{:?}", t.elapsed());
+    };
+    let arguments = std::env::args_os().collect();
+    let code = runtime.block_on(async {
+        let run = tokio::spawn(kolumn::cli::run(arguments));
+        match run.await {
+            Ok(code) => code,
+            Err(_) => ExitCode::from(70),
+        }
+    });
+    // A read from the terminal that nobody answers must not keep the process alive.
+    runtime.shutdown_background();
+    code
 }

@@ -75,7 +75,9 @@ pub(crate) async fn run(
     let Some(first) = ranges.first().cloned() else {
         return Ok(());
     };
-    let lengths = ranges.iter().map(|r| Some(unsigned(r.range_end? - r.range_start)));
+    let lengths = ranges
+        .iter()
+        .map(|r| Some(unsigned(r.range_end? - r.range_start)));
     run.observer.batch_planned(ranges.len(), lengths.sum());
     for _ in 0..OVERTAKEN_MAX {
         let table = run.archive.load_or_create(TableName::Audit).await?;

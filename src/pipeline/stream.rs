@@ -324,7 +324,13 @@ fn decode_chunk(context: &DecodeContext, chunk: &Chunk, decoded: &mut Decoded) {
                 let detail = format!("a record of format {}", record.format.as_str());
                 let reject = Reject::new(Reason::UnexpectedFormat, detail);
                 let kept = &frame[..frame.len().min(length)];
-                decoded.rejected.push(rejected_record(context, offset, length as u64, kept, reject));
+                decoded.rejected.push(rejected_record(
+                    context,
+                    offset,
+                    length as u64,
+                    kept,
+                    reject,
+                ));
             }
             Record::Audit(mut record, length) => {
                 let mark = placer.mark(&record, &mut scratch);

@@ -6,6 +6,7 @@
 //! under everything. A table is created when it is first written to.
 
 mod durable;
+pub mod provider;
 
 use std::sync::Arc;
 

@@ -1,0 +1,197 @@
+//! `kolumn ask`: named questions as subcommands whose parameters are flags. In: the questions and
+//! what was typed. Out: the answer on stdout, and on stderr what the answer cannot know: bodies that
+//! were not logged, what the window covers when nothing was found.
+
+use std::process::ExitCode;
+
+use clap::builder::StyledStr;
+use clap::error::ErrorKind as ClapKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::plan::{LimitArgs, OutputArgs, Plan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::output::{self, terminal};
+use crate::query::Session;
+use crate::query::question::{self, Absent, Param, ParamKind, Question, Values};
+use crate::table::Archive;
+
+/// What was typed after `ask`.
+#[derive(Debug, Clone, Default)]
+pub struct AskArgs {
+    list: bool,
+    chosen: Option<(String, ArgMatches)>,
+}
+
+impl Args for AskArgs {
+    fn augment_args(command: Command) -> Command {
+        command
+            .arg(
+                Arg::new("list")
+                    .long("list")
+                    .action(ArgAction::SetTrue)
+                    .help("List the questions"),
+            )
+            .subcommand_value_name("QUESTION")
+            .subcommand_help_heading("Questions")
+            .disable_help_subcommand(true)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for AskArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            list: matches.get_flag("list"),
+            chosen: matches
+                .subcommand()
+                .map(|(name, found)| (name.to_owned(), found.clone())),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Makes a subcommand of each question.
+pub fn with_questions(ask: Command, questions: &[Question]) -> Command {
+    ask.subcommands(questions.iter().map(question_command))
+}
+
+fn question_command(question: &Question) -> Command {
+    let command = Command::new(question.name.clone())
+        .about(question.title.clone())
+        .args(question.params.iter().map(flag))
+        .after_help(after_help(question));
+    LimitArgs::augment_args(OutputArgs::augment_args(command))
+}
+
+fn flag(param: &Param) -> Arg {
+    let kind = match param.kind {
+        ParamKind::TextList => "TEXT,…".to_owned(),
+        kind => kind.as_str().to_uppercase(),
+    };
+    let arg = Arg::new(param.name.clone())
+        .long(param.flag())
+        .value_name(kind);
+    let arg = match param.kind {
+        ParamKind::TextList => arg.action(ArgAction::Append).value_delimiter(','),
+        ParamKind::Flag => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        ParamKind::Int | ParamKind::Float => arg.allow_negative_numbers(true),
+        _ => arg.allow_hyphen_values(false),
+    };
+    let help = match &param.absent {
+        Absent::Null => param.doc.clone(),
+        Absent::Refused => format!("{} [required]", param.doc),
+        Absent::Default(text) => format!("{} [default: {text}]", param.doc),
+    };
+    arg.help(help)
+}
+
+fn after_help(question: &Question) -> StyledStr {
+    let mut text = String::new();
+    if !question.columns.is_empty() {
+        text.push_str("Columns:\n");
+        let width = question
+            .columns
+            .iter()
+            .map(|(name, _)| name.len())
+            .max()
+            .unwrap_or(0);
+        for (name, doc) in &question.columns {
+            text.push_str(&format!("  {name:width$}  {doc}\n"));
+        }
+    }
+    if let Some(cost) = &question.cost {
+        text.push_str(&format!("\nCost: {cost}\n"));
+    }
+    if let Some(example) = &question.example {
+        text.push_str(&format!("\nExample: {example}\n"));
+    }
+    text.into()
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// `Usage` for wrong values, and those of asking and writing.
+pub async fn run(args: AskArgs, plan: &Plan, questions: &[Question]) -> Result<ExitCode> {
+    if args.list {
+        let width = questions.iter().map(|q| q.name.len()).max().unwrap_or(0);
+        for question in questions {
+            terminal::print(&format!("{:width$}  {}", question.name, question.title));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some((name, matches)) = args.chosen else {
+        return Err(Error::new(ErrorKind::Usage, "no question was named")
+            .hint("`kolumn ask --list` shows all"));
+    };
+    let question = question::find(questions, &name)?;
+    let values = question.complete(given(question, &matches, plan)?, &plan.times())?;
+    let read = |e: clap::Error| Error::new(ErrorKind::Bug, e.kind().to_string());
+    let limits = plan.session(&LimitArgs::from_arg_matches(&matches).map_err(read)?)?;
+    let output = plan.output(&OutputArgs::from_arg_matches(&matches).map_err(read)?);
+    let archive = Archive::open(&plan.archive).await?;
+    let session = Session::open(&archive, &limits).await?;
+    if plan.verbose > 0 {
+        terminal::note(&question.to_sql(&values)?);
+    }
+    let answer = question.ask(&session, &values).await?;
+    let rows = output::write(answer.schema, answer.batches, &output).await?;
+    for note in question.notes(&session, &values, rows).await? {
+        terminal::note(&format!("note: {note}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn given(question: &Question, matches: &ArgMatches, plan: &Plan) -> Result<Values> {
+    let mut values = Values::new();
+    for param in &question.params {
+        let texts: Vec<String> = match matches.try_get_many::<String>(&param.name) {
+            Ok(Some(texts)) => texts.cloned().collect(),
+            _ => continue,
+        };
+        values.insert(param.name.clone(), param.read(&texts, &plan.times())?);
+    }
+    Ok(values)
+}
+
+/// Reads the flags of a question from one line, for the shell.
+///
+/// # Errors
+/// `Usage` with clap's words.
+pub(super) fn from_line(
+    question: &Question,
+    words: Vec<String>,
+    plan: &Plan,
+) -> Result<Option<Values>> {
+    let command = question_command(question).no_binary_name(true);
+    match command.try_get_matches_from(words) {
+        Ok(matches) => {
+            let values = question.complete(given(question, &matches, plan)?, &plan.times())?;
+            Ok(Some(values))
+        }
+        Err(e) if e.kind() == ClapKind::DisplayHelp => {
+            terminal::print(&e.to_string());
+            Ok(None)
+        }
+        Err(e) => {
+            let text = e.to_string();
+            let text = text
+                .trim_start_matches("error: ")
+                .lines()
+                .next()
+                .unwrap_or_default();
+            Err(Error::new(ErrorKind::Usage, text.to_owned())
+                .hint(format!("`.ask {} --help` shows its flags", question.name)))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What an answer cannot know: bodies that the audit policy did not log or that were skipped, and
+//! what a window holds at all. Asked only when a question declares its needs or found nothing, so
+//! that "nothing found" is never read as "nothing happened" where the archive was blind.
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::sql::parser::{DFParser, Statement};
+
+use super::bind;
+use super::question::{Body, Needs, ParamKind, Value, Values};
+use super::{Session, failure::sql_error};
+use crate::error::{Context, Error, ErrorKind, Result};
+
+const WINDOW: &str = "($since IS NULL OR stage_timestamp >= $since) \
+     AND ($until IS NULL OR stage_timestamp < $until) \
+     AND ($cluster IS NULL OR cluster = $cluster)";
+
+/// The first and the last time, in the session's zone.
+fn bounds(session: &Session) -> String {
+    let zoned = |bound: &str| {
+        let zone = session.zone.name();
+        format!("arrow_cast({bound}, 'Timestamp(Microsecond, Some(\"{zone}\"))')")
+    };
+    format!(
+        "{}, {}",
+        zoned("min(stage_timestamp)"),
+        zoned("max(stage_timestamp)")
+    )
+}
+
+/// One text a cell; null is the empty text.
+async fn rows(session: &Session, sql: &str, values: &Values) -> Result<Vec<Vec<String>>> {
+    let bug = |e: String| Error::new(ErrorKind::Bug, format!("the coverage query is wrong: {e}"));
+    let mut statements = DFParser::parse_sql(sql).map_err(|e| bug(sql_error(&e).to_chain()))?;
+    let Some(Statement::Statement(mut query)) = statements.pop_front() else {
+        return Err(bug("it is no query".to_owned()));
+    };
+    bind::bind(&mut query, values)?;
+    let answer = session.answer(Statement::Statement(query)).await?;
+    let mut rows = Vec::new();
+    for batch in answer.collect().await? {
+        let options = FormatOptions::default();
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c.as_ref(), &options))
+            .collect::<Result<Vec<_>, _>>()
+            .context("cannot show the coverage")?;
+        for row in 0..batch.num_rows() {
+            rows.push(columns.iter().map(|c| c.value(row).to_string()).collect());
+        }
+    }
+    Ok(rows)
+}
+
+/// The window of a question as values; what it does not use is null.
+fn window_values(values: &Values) -> Values {
+    let mut window = Values::new();
+    for (name, kind) in [
+        ("since", ParamKind::Time),
+        ("until", ParamKind::Time),
+        ("cluster", ParamKind::Text),
+    ] {
+        let value = values.get(name).cloned().unwrap_or(Value::Null(kind));
+        window.insert(name.to_owned(), value);
+    }
+    window
+}
+
+fn optional_text(value: Option<&str>) -> Value {
+    value.map_or(Value::Null(ParamKind::Text), |v| Value::Text(v.to_owned()))
+}
+
+/// One note for each cluster and level at which needed bodies were not logged, and for each cluster
+/// where they were skipped or truncated.
+pub(super) async fn missing_bodies(
+    session: &Session,
+    question: &str,
+    needs: &Needs,
+    values: &Values,
+) -> Result<Vec<String>> {
+    let (state, enough, levels) = match needs.body {
+        Body::Request => ("request_object_state", "Request", "('Metadata')"),
+        Body::Response => (
+            "response_object_state",
+            "RequestResponse",
+            "('Metadata', 'Request')",
+        ),
+    };
+    let subresource = match needs.subresource.as_deref() {
+        Some("-") => "subresource IS NULL",
+        Some(_) => "subresource = $needs_subresource",
+        None => "true",
+    };
+    let sql = format!(
+        "SELECT cluster, CASE WHEN level IN {levels} THEN level ELSE '' END AS level, \
+         CASE WHEN level IN {levels} THEN '' ELSE {state} END AS state, \
+         count(*), {} \
+         FROM events WHERE stage = 'ResponseComplete' AND {WINDOW} \
+         AND (level IN {levels} OR {state} IN ('skipped', 'truncated')) \
+         AND ($needs_resource IS NULL OR resource = $needs_resource) AND {subresource} \
+         AND ($needs_verbs IS NULL OR array_has($needs_verbs, verb)) \
+         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        bounds(session)
+    );
+    let mut bound = window_values(values);
+    bound.insert(
+        "needs_resource".to_owned(),
+        optional_text(needs.resource.as_deref()),
+    );
+    bound.insert(
+        "needs_subresource".to_owned(),
+        optional_text(needs.subresource.as_deref()),
+    );
+    let verbs = match needs.verbs.as_slice() {
+        [] => Value::Null(ParamKind::TextList),
+        verbs => Value::TextList(verbs.to_vec()),
+    };
+    bound.insert("needs_verbs".to_owned(), verbs);
+    let what = match (needs.resource.as_deref(), needs.subresource.as_deref()) {
+        (Some(resource), Some(sub)) if sub != "-" => format!("{resource}/{sub}"),
+        (Some(resource), _) => resource.to_owned(),
+        (None, _) => "everything asked for".to_owned(),
+    };
+    let body = match needs.body {
+        Body::Request => "request",
+        Body::Response => "response",
+    };
+    let notes = rows(session, &sql, &bound).await?.into_iter().map(|row| {
+        let [cluster, level, state, count, from, to] = row.as_slice() else {
+            return String::new();
+        };
+        match state.as_str() {
+            "" => format!(
+                "{what} is logged at level {level} in cluster {cluster} from {from} to {to} \
+                 ({count} events): {question} needs {enough}"
+            ),
+            "skipped" => format!(
+                "{count} {body} bodies of {what} were skipped (skipped-too-big-size-object) in \
+                 cluster {cluster} from {from} to {to}"
+            ),
+            _ => format!(
+                "{count} {body} bodies of {what} were truncated (audit.k8s.io/truncated) in \
+                 cluster {cluster} from {from} to {to}"
+            ),
+        }
+    });
+    Ok(notes.filter(|note| !note.is_empty()).collect())
+}
+
+/// What the archive holds in the window, in one line.
+pub(super) async fn window(session: &Session, values: &Values) -> Result<String> {
+    let of = |filter: &str| format!("SELECT count(*), {} FROM audit {filter}", bounds(session));
+    let bound = window_values(values);
+    let inside = rows(session, &of(&format!("WHERE {WINDOW}")), &bound).await?;
+    if let Some([count, from, to]) = inside.first().map(Vec::as_slice)
+        && count != "0"
+    {
+        return Ok(format!(
+            "no rows; the archive holds {count} events in this window, from {from} to {to}"
+        ));
+    }
+    let all = rows(session, &of(""), &bound).await?;
+    Ok(match all.first().map(Vec::as_slice) {
+        Some([count, from, to]) if count != "0" => format!(
+            "no events at all in this window; the archive holds {count} events from {from} to {to}"
+        ),
+        _ => "the archive holds no events at all".to_owned(),
+    })
+}

@@ -1,0 +1,392 @@
+//! SQL over the tables of an archive. In: an opened [`Archive`] and limits. Out: a [`Session`] that
+//! knows the tables, the views of `sql/views`, JSON functions and ours, and answers queries as
+//! streams of record batches. Promised: read-only (no DDL, DML, COPY or SET gets through), within
+//! the memory limit (what does not fit is spilled to a temporary folder) and the time limit; each
+//! session sees one version of every table, the newest when it was opened.
+
+mod bind;
+mod coverage;
+mod embedded;
+mod failure;
+mod functions;
+mod header;
+pub mod question;
+pub mod time;
+pub mod views;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use chrono_tz::Tz;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, disk_manager::DiskManagerBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::time::Instant;
+use url::Position;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::columns::TableName;
+use crate::table::Archive;
+use crate::table::provider::{Pruning, TableFiles, TableSize, provider, query_schema};
+pub use failure::sql_error;
+pub use functions::duration_text;
+
+/// Memory for the state of a query (sorts, aggregates, joins) unless set otherwise.
+pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+
+/// What a session may use and how it works.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Bytes of memory for the state of queries; more is spilled or refused.
+    pub memory_bytes: usize,
+    /// Time for one query, planning included.
+    pub timeout: Option<Duration>,
+    /// Zone in which SQL reads times without an offset.
+    pub zone: Tz,
+    /// `Off` reads everything and skips nothing (K8).
+    pub pruning: Pruning,
+    /// Partitions read side by side; `None`: as many as cores.
+    pub partitions: Option<NonZeroUsize>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            memory_bytes: MEMORY_BYTES_DEFAULT,
+            timeout: None,
+            zone: Tz::UTC,
+            pruning: Pruning::On,
+            partitions: None,
+        }
+    }
+}
+
+/// A table or view as `kolumn tables` lists it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Name in SQL.
+    pub name: String,
+    /// One line on what a row is.
+    pub title: String,
+    /// Size, if it is a table.
+    pub size: Option<TableSize>,
+}
+
+/// Tables, views and functions over one version of an archive.
+pub struct Session {
+    context: SessionContext,
+    timeout: Option<Duration>,
+    zone: Tz,
+    listed: Vec<Listed>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("listed", &self.listed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The answer of a query: its columns, and its rows as they come.
+pub struct Answer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows. Ends after the first error.
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    /// All rows at once, for answers known to be small.
+    ///
+    /// # Errors
+    /// The error that ended the stream.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.batches.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+}
+
+impl Session {
+    /// Opens the newest version of every table and registers views and functions.
+    ///
+    /// # Errors
+    /// `Corrupt` when a table cannot be read, `Bug` when a view is not valid SQL.
+    pub async fn open(archive: &Archive, options: &SessionOptions) -> Result<Self> {
+        let context = context(options)?;
+        let root = &archive.url()[..Position::BeforePath];
+        let store_url = url::Url::parse(root)
+            .map_err(|e| Error::new(ErrorKind::Bug, format!("odd store {root}")).because(e))?;
+        context.register_object_store(&store_url, archive.store());
+        let [audit, rejected, ledger] = TableName::ALL;
+        let (audit, rejected, ledger) = tokio::try_join!(
+            archive.load(audit),
+            archive.load(rejected),
+            archive.load(ledger)
+        )?;
+        let mut listed = Vec::new();
+        let mut audit_files: Option<Arc<TableFiles>> = None;
+        for (name, delta) in TableName::ALL.into_iter().zip([audit, rejected, ledger]) {
+            let (table, size): (Arc<dyn TableProvider>, _) = match delta {
+                Some(delta) => {
+                    let files = provider(name, &delta, options.pruning)?;
+                    if name == TableName::Audit {
+                        audit_files = Some(Arc::clone(&files));
+                    }
+                    let size = files.size();
+                    (files, size)
+                }
+                None => (
+                    Arc::new(EmptyTable::new(query_schema(name))),
+                    TableSize {
+                        files: 0,
+                        rows: Some(0),
+                        bytes: 0,
+                    },
+                ),
+            };
+            context
+                .register_table(name.as_str(), table)
+                .map_err(|e| sql_error(&e))?;
+            listed.push(Listed {
+                name: name.as_str().to_owned(),
+                title: name.title().to_owned(),
+                size: Some(size),
+            });
+        }
+        for view in views::register_all(&context, audit_files.as_ref()).await? {
+            listed.push(Listed {
+                name: view.name,
+                title: view.title,
+                size: None,
+            });
+        }
+        Ok(Self {
+            context,
+            timeout: options.timeout,
+            zone: options.zone,
+            listed,
+        })
+    }
+
+    /// The tables and views, in the order in which they are shown.
+    pub fn tables(&self) -> &[Listed] {
+        &self.listed
+    }
+
+    /// The columns of a table or view.
+    ///
+    /// # Errors
+    /// `Missing` when there is no such table.
+    pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
+        let provider = self.context.table_provider(table).await.map_err(|_| {
+            let names: Vec<&str> = self.listed.iter().map(|l| l.name.as_str()).collect();
+            Error::new(
+                ErrorKind::Missing,
+                format!("there is no table or view {table}"),
+            )
+            .hint(format!("there are: {}", names.join(", ")))
+        })?;
+        Ok(provider.schema())
+    }
+
+    /// The names of all functions, sorted.
+    pub fn functions(&self) -> Vec<String> {
+        let state = self.context.state();
+        let mut names: Vec<String> = state
+            .scalar_functions()
+            .keys()
+            .chain(state.aggregate_functions().keys())
+            .chain(state.window_functions().keys())
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Answers one SQL query.
+    ///
+    /// # Errors
+    /// `Usage` when the SQL is wrong or would write, `Limit` when a limit was reached, `Corrupt` or
+    /// `Unavailable` when data cannot be read.
+    pub async fn query(&self, sql: &str) -> Result<Answer> {
+        let dialect = self.context.state().config_options().sql_parser.dialect;
+        let statement = self
+            .context
+            .state()
+            .sql_to_statement(sql, &dialect)
+            .map_err(|e| sql_error(&e))?;
+        self.answer(statement).await
+    }
+
+    /// Answers a query that was parsed and bound.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn answer(&self, statement: Statement) -> Result<Answer> {
+        let deadline = self
+            .timeout
+            .map(|timeout| (Instant::now() + timeout, timeout));
+        let planned = async {
+            let plan = self.plan(statement).await?;
+            let state = self.context.state();
+            let physical = state
+                .create_physical_plan(&plan)
+                .await
+                .map_err(|e| sql_error(&e))?;
+            let task = Arc::new(TaskContext::from(&state));
+            let schema = physical.schema();
+            let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
+            Ok((schema, stream))
+        };
+        let (schema, stream) = within(deadline, planned).await?;
+        Ok(Answer {
+            schema,
+            batches: limited(stream, deadline),
+        })
+    }
+
+    /// The physical plan of a query, for tests of what a plan must look like.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn physical_plan(&self, sql: &str) -> Result<Arc<dyn ExecutionPlan>> {
+        let state = self.context.state();
+        let dialect = state.config_options().sql_parser.dialect;
+        let statement = state
+            .sql_to_statement(sql, &dialect)
+            .map_err(|e| sql_error(&e))?;
+        let plan = self.plan(statement).await?;
+        state
+            .create_physical_plan(&plan)
+            .await
+            .map_err(|e| sql_error(&e))
+    }
+
+    async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+        let plan = self
+            .context
+            .state()
+            .statement_to_plan(statement)
+            .await
+            .map_err(|e| sql_error(&e))?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)
+            .map_err(|e| {
+                Error::new(ErrorKind::Usage, "the archive is read-only for SQL")
+                    .because(Box::new(failure::Reason::of(&e)))
+                    .hint(
+                        "ask with SELECT; rows come in by `kolumn ingest` and go out with --output",
+                    )
+            })?;
+        Ok(plan)
+    }
+}
+
+fn context(options: &SessionOptions) -> Result<SessionContext> {
+    let pruning = options.pruning == Pruning::On;
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema("kolumn", "public")
+        .with_information_schema(true)
+        .with_parquet_pruning(pruning)
+        .with_parquet_bloom_filter_pruning(pruning)
+        .with_parquet_page_index_pruning(pruning)
+        .with_collect_statistics(pruning);
+    if let Some(partitions) = options.partitions {
+        config = config.with_target_partitions(partitions.get());
+    }
+    let settings = config.options_mut();
+    // Late materialisation: bodies are read only for rows that the other filters let through.
+    settings.execution.parquet.pushdown_filters = pruning;
+    settings.execution.parquet.reorder_filters = pruning;
+    settings.execution.time_zone = Some(options.zone.name().to_owned());
+    settings.optimizer.enable_dynamic_filter_pushdown = pruning;
+    settings.optimizer.enable_topk_dynamic_filter_pushdown = pruning;
+    settings.optimizer.enable_join_dynamic_filter_pushdown = pruning;
+    settings.optimizer.enable_aggregate_dynamic_filter_pushdown = pruning;
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime(options.memory_bytes)?)
+        .with_default_features()
+        .build();
+    let mut context = SessionContext::new_with_state(state);
+    datafusion_functions_json::register_all(&mut context).map_err(|e| sql_error(&e))?;
+    for function in functions::all() {
+        context.register_udf(function);
+    }
+    Ok(context)
+}
+
+fn runtime(memory_bytes: usize) -> Result<Arc<RuntimeEnv>> {
+    const REPORTED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(memory_bytes), REPORTED_CONSUMERS);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_disk_manager_builder(DiskManagerBuilder::default())
+        .build_arc()
+        .map_err(|e| sql_error(&e))
+}
+
+async fn within<T>(
+    deadline: Option<(Instant, Duration)>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match deadline {
+        None => work.await,
+        Some((deadline, timeout)) => match tokio::time::timeout_at(deadline, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(
+                ErrorKind::Limit,
+                format!("the query took longer than {} s", timeout.as_secs_f64()),
+            )
+            .hint("narrow it with --since and --until, or raise --timeout")),
+        },
+    }
+}
+
+/// The stream with our errors, ended at the deadline and after the first error.
+fn limited(
+    stream: SendableRecordBatchStream,
+    deadline: Option<(Instant, Duration)>,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    stream::unfold(Some(stream), move |stream| async move {
+        let mut stream = stream?;
+        let next = within(deadline, async {
+            stream.next().await.transpose().map_err(|e| sql_error(&e))
+        });
+        match next.await {
+            Ok(Some(batch)) => Some((Ok(batch), Some(stream))),
+            Ok(None) => None,
+            Err(e) => Some((Err(e), None)),
+        }
+    })
+    .boxed()
+}
