@@ -5,3 +5,4 @@ mod crash;
 mod faulty;
 mod fixture;
 mod query;
+mod questions;
