@@ -29,7 +29,16 @@ pub(super) static VIEWS: &[SqlFile] = sql_files!("views":
 
 /// The named questions.
 pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
+    "changes",
+    "coverage",
     "creates-by-user",
+    "denied",
+    "event",
+    "quarantine",
+    "search",
+    "secret-access",
+    "verify",
+    "volume",
 );
 
 #[cfg(test)]
