@@ -4,4 +4,5 @@ mod archive;
 mod crash;
 mod faulty;
 mod fixture;
+mod ingest;
 mod query;
