@@ -45,7 +45,9 @@ impl FromArgMatches for AskArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self {
             list: matches.get_flag("list"),
-            chosen: matches.subcommand().map(|(name, found)| (name.to_owned(), found.clone())),
+            chosen: matches
+                .subcommand()
+                .map(|(name, found)| (name.to_owned(), found.clone())),
         })
     }
 
@@ -73,10 +75,15 @@ fn flag(param: &Param) -> Arg {
         ParamKind::TextList => "TEXT,…".to_owned(),
         kind => kind.as_str().to_uppercase(),
     };
-    let arg = Arg::new(param.name.clone()).long(param.flag()).value_name(kind);
+    let arg = Arg::new(param.name.clone())
+        .long(param.flag())
+        .value_name(kind);
     let arg = match param.kind {
         ParamKind::TextList => arg.action(ArgAction::Append).value_delimiter(','),
-        ParamKind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        ParamKind::Flag => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
         ParamKind::Int | ParamKind::Float => arg.allow_negative_numbers(true),
         _ => arg.allow_hyphen_values(false),
     };
@@ -92,7 +99,12 @@ fn after_help(question: &Question) -> StyledStr {
     let mut text = String::new();
     if !question.columns.is_empty() {
         text.push_str("Columns:\n");
-        let width = question.columns.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let width = question
+            .columns
+            .iter()
+            .map(|(name, _)| name.len())
+            .max()
+            .unwrap_or(0);
         for (name, doc) in &question.columns {
             text.push_str(&format!("  {name:width$}  {doc}\n"));
         }
@@ -173,7 +185,11 @@ pub(super) fn from_line(
         }
         Err(e) => {
             let text = e.to_string();
-            let text = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
+            let text = text
+                .trim_start_matches("error: ")
+                .lines()
+                .next()
+                .unwrap_or_default();
             Err(Error::new(ErrorKind::Usage, text.to_owned())
                 .hint(format!("`.ask {} --help` shows its flags", question.name)))
         }

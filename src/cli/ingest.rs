@@ -17,5 +17,8 @@ pub struct IngestArgs {}
 /// Always: it is not there yet.
 #[expect(clippy::unused_async, reason = "the writing side replaces this file")]
 pub async fn run(_args: IngestArgs, _plan: &Plan) -> Result<ExitCode> {
-    Err(Error::new(ErrorKind::Usage, "ingest is not in this version"))
+    Err(Error::new(
+        ErrorKind::Usage,
+        "ingest is not in this version",
+    ))
 }

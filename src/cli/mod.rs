@@ -26,7 +26,12 @@ use plan::Plan;
 
 /// A columnar archive and indexer for Kubernetes audit logs.
 #[derive(Debug, Parser)]
-#[command(name = "kolumn", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "kolumn",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -150,11 +155,7 @@ pub fn command(questions: &[Question]) -> ClapCommand {
 }
 
 /// Prints help, version or clap's error; an unknown question gets the nearest names.
-fn not_parsed(
-    e: &clap::Error,
-    command: Option<&str>,
-    questions: &[Question],
-) -> Result<ExitCode> {
+fn not_parsed(e: &clap::Error, command: Option<&str>, questions: &[Question]) -> Result<ExitCode> {
     if e.kind() == ClapKind::InvalidSubcommand
         && command == Some("ask")
         && let Some(ContextValue::String(name)) = e.get(ContextKind::InvalidSubcommand)
@@ -206,13 +207,18 @@ mod tests {
 
     #[test]
     fn command_and_configuration_are_found_early() {
-        let early = |line: &str| {
-            EarlyArgs::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>())
-        };
-        assert_eq!(early("kolumn --archive ask query x").command.as_deref(), Some("query"));
+        let early =
+            |line: &str| EarlyArgs::of(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(
+            early("kolumn --archive ask query x").command.as_deref(),
+            Some("query")
+        );
         let ask = early("kolumn -v ask --config=a.toml --list");
         assert_eq!(ask.command.as_deref(), Some("ask"));
         assert_eq!(ask.config, Some("a.toml".into()));
-        assert_eq!(early("kolumn ask x --config b.toml").config, Some("b.toml".into()));
+        assert_eq!(
+            early("kolumn ask x --config b.toml").config,
+            Some("b.toml".into())
+        );
     }
 }

@@ -104,7 +104,10 @@ pub struct Plan {
     pub state_folder: Option<PathBuf>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the environment"
+)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -116,7 +119,11 @@ impl Plan {
     /// `Usage` or `Missing`, naming the flag, variable or file that is wrong.
     pub fn build(args: &GlobalArgs) -> Result<Self> {
         let config = Config::load(args.config.as_deref())?;
-        let archive = match (&args.archive, environment("KOLUMN_ARCHIVE"), &config.archive) {
+        let archive = match (
+            &args.archive,
+            environment("KOLUMN_ARCHIVE"),
+            &config.archive,
+        ) {
             (Some(flag), _, _) => location(flag, Path::new("")).context("--archive")?,
             (None, Some(name), _) => location(&name, Path::new("")).context("KOLUMN_ARCHIVE")?,
             (None, None, Some(name)) => location(name, &config.folder).context(CONFIG_FILE)?,
@@ -132,12 +139,22 @@ impl Plan {
             .or_else(|| environment("HOME").map(|home| Path::new(&home).join(".local/state")))
             .map(|folder| folder.join("kolumn"));
         let now = crate::clock::now();
-        Ok(Self { archive, zone, now, config, verbose: args.verbose, state_folder })
+        Ok(Self {
+            archive,
+            zone,
+            now,
+            config,
+            verbose: args.verbose,
+            state_folder,
+        })
     }
 
     /// Reads times as this run does.
     pub fn times(&self) -> TimeReader {
-        TimeReader { zone: self.zone, now: self.now }
+        TimeReader {
+            zone: self.zone,
+            now: self.now,
+        }
     }
 
     /// The limits of queries: flags, else `[query]` of `kolumn.toml`, else defaults.
@@ -159,14 +176,22 @@ impl Plan {
             memory_bytes,
             timeout,
             zone: self.zone,
-            pruning: if args.no_pruning { Pruning::Off } else { Pruning::On },
+            pruning: if args.no_pruning {
+                Pruning::Off
+            } else {
+                Pruning::On
+            },
             partitions: args.partitions,
         })
     }
 
     /// Where and how an answer is written.
     pub fn output(&self, args: &OutputArgs) -> Output {
-        let width = if args.output_file.is_some() { None } else { terminal::width() };
+        let width = if args.output_file.is_some() {
+            None
+        } else {
+            terminal::width()
+        };
         Output {
             format: args.output,
             zone: self.zone,
@@ -233,7 +258,10 @@ pub fn location(text: &str, folder: &Path) -> Result<Url> {
     let path = std::path::absolute(folder.join(text))
         .context(format!("cannot find the folder of '{text}'"))?;
     Url::from_directory_path(&path).map_err(|()| {
-        Error::new(ErrorKind::Usage, format!("{} cannot be written as a URL", path.display()))
+        Error::new(
+            ErrorKind::Usage,
+            format!("{} cannot be written as a URL", path.display()),
+        )
     })
 }
 
@@ -250,7 +278,9 @@ fn zone(name: &str) -> Result<Tz> {
 /// `Usage` when it is no size, or zero.
 pub fn parse_bytes(text: &str) -> Result<usize> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let unit: Option<usize> = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => Some(1),
         "k" | "kib" => Some(1 << 10),
@@ -261,7 +291,11 @@ pub fn parse_bytes(text: &str) -> Result<usize> {
         "gb" => Some(1_000_000_000),
         _ => None,
     };
-    let bytes = text[..digits].parse::<usize>().ok().zip(unit).and_then(|(n, u)| n.checked_mul(u));
+    let bytes = text[..digits]
+        .parse::<usize>()
+        .ok()
+        .zip(unit)
+        .and_then(|(n, u)| n.checked_mul(u));
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
         Error::new(ErrorKind::Usage, format!("'{text}' is not a size"))
             .hint("sizes look like 512MiB, 2GiB or 1000000")
@@ -270,9 +304,12 @@ pub fn parse_bytes(text: &str) -> Result<usize> {
 
 fn parse_timeout(text: &str) -> Result<Duration> {
     let span = parse_duration(text)?;
-    span.to_std().ok().filter(|span| !span.is_zero()).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("'{text}' leaves no time")).hint("such as 30s")
-    })
+    span.to_std()
+        .ok()
+        .filter(|span| !span.is_zero())
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Usage, format!("'{text}' leaves no time")).hint("such as 30s")
+        })
 }
 
 #[cfg(test)]
@@ -281,19 +318,37 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        for (text, bytes) in [("512MiB", 512 << 20), ("2g", 2 << 30), ("7", 7), ("1 kB", 1000)] {
+        for (text, bytes) in [
+            ("512MiB", 512 << 20),
+            ("2g", 2 << 30),
+            ("7", 7),
+            ("1 kB", 1000),
+        ] {
             assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
         }
         for text in ["", "x", "0", "1.5g", "99999999999999999999", "-1"] {
-            assert_eq!(parse_bytes(text).unwrap_err().kind(), ErrorKind::Usage, "{text}");
+            assert_eq!(
+                parse_bytes(text).unwrap_err().kind(),
+                ErrorKind::Usage,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn locations_are_paths_or_urls() {
-        assert_eq!(location("/a b", Path::new("")).unwrap().as_str(), "file:///a%20b/");
-        assert_eq!(location("x", Path::new("/etc")).unwrap().as_str(), "file:///etc/x/");
-        assert_eq!(location("s3://b/p", Path::new("")).unwrap().as_str(), "s3://b/p/");
+        assert_eq!(
+            location("/a b", Path::new("")).unwrap().as_str(),
+            "file:///a%20b/"
+        );
+        assert_eq!(
+            location("x", Path::new("/etc")).unwrap().as_str(),
+            "file:///etc/x/"
+        );
+        assert_eq!(
+            location("s3://b/p", Path::new("")).unwrap().as_str(),
+            "s3://b/p/"
+        );
         assert!(location("://", Path::new("")).is_err());
     }
 
@@ -304,7 +359,11 @@ mod tests {
         std::fs::write(&path, "archve = 'x'\n").unwrap();
         let e = Config::load(Some(&path)).unwrap_err();
         assert!(e.to_chain().contains("archve"), "{}", e.to_chain());
-        std::fs::write(&path, "archive = 'x'\nquestions = 'q'\n[query]\nmemory = '2GiB'\n").unwrap();
+        std::fs::write(
+            &path,
+            "archive = 'x'\nquestions = 'q'\n[query]\nmemory = '2GiB'\n",
+        )
+        .unwrap();
         let config = Config::load(Some(&path)).unwrap();
         assert_eq!(config.questions_folder().unwrap(), folder.path().join("q"));
     }

@@ -46,7 +46,9 @@ pub async fn run(args: QueryArgs, plan: &Plan) -> Result<ExitCode> {
         }
         _ => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("cannot read stdin")?;
             text
         }
     };

@@ -42,15 +42,63 @@ SQL ends with ;               SELECT verb, count(*) FROM events GROUP BY verb;
 .quit                         leave (also Ctrl-D)
 Ctrl-C ends the running query or drops the line; Tab completes.";
 
-const DOT_COMMANDS: [&str; 7] =
-    [".tables", ".columns", ".schema", ".questions", ".ask", ".help", ".quit"];
+const DOT_COMMANDS: [&str; 7] = [
+    ".tables",
+    ".columns",
+    ".schema",
+    ".questions",
+    ".ask",
+    ".help",
+    ".quit",
+];
 
 const KEYWORDS: [&str; 46] = [
-    "SELECT", "DISTINCT", "FROM", "WHERE", "GROUP BY", "HAVING", "ORDER BY", "LIMIT", "OFFSET",
-    "JOIN", "LEFT JOIN", "INNER JOIN", "ON", "USING", "AS", "AND", "OR", "NOT", "IN", "IS NULL",
-    "IS NOT NULL", "LIKE", "ILIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "END", "WITH",
-    "UNION ALL", "EXISTS", "CAST", "INTERVAL", "TIMESTAMP", "DATE", "ASC", "DESC", "NULLS LAST",
-    "OVER", "PARTITION BY", "UNNEST", "EXPLAIN", "TRUE", "FALSE", "NULL",
+    "SELECT",
+    "DISTINCT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "HAVING",
+    "ORDER BY",
+    "LIMIT",
+    "OFFSET",
+    "JOIN",
+    "LEFT JOIN",
+    "INNER JOIN",
+    "ON",
+    "USING",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS NULL",
+    "IS NOT NULL",
+    "LIKE",
+    "ILIKE",
+    "BETWEEN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "WITH",
+    "UNION ALL",
+    "EXISTS",
+    "CAST",
+    "INTERVAL",
+    "TIMESTAMP",
+    "DATE",
+    "ASC",
+    "DESC",
+    "NULLS LAST",
+    "OVER",
+    "PARTITION BY",
+    "UNNEST",
+    "EXPLAIN",
+    "TRUE",
+    "FALSE",
+    "NULL",
 ];
 
 /// Runs the command.
@@ -60,8 +108,17 @@ const KEYWORDS: [&str; 46] = [
 pub async fn run(args: ShellArgs, plan: &Plan, questions: &[Question]) -> Result<ExitCode> {
     let archive = Archive::open(&plan.archive).await?;
     let session = Session::open(&archive, &plan.session(&args.limits)?).await?;
-    let shell = Shell { session, plan, questions, output: plan.output(&args.output) };
-    if terminal::stdin_is_terminal() { shell.converse().await } else { shell.run_script().await }
+    let shell = Shell {
+        session,
+        plan,
+        questions,
+        output: plan.output(&args.output),
+    };
+    if terminal::stdin_is_terminal() {
+        shell.converse().await
+    } else {
+        shell.run_script().await
+    }
 }
 
 /// What follows a line.
@@ -81,7 +138,9 @@ struct Shell<'a> {
 impl Shell<'_> {
     async fn run_script(&self) -> Result<ExitCode> {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("cannot read stdin")?;
         for statement in statements(&text) {
             if interruptible(self.obey(&statement)).await? == Next::Leave {
                 break;
@@ -97,8 +156,9 @@ impl Shell<'_> {
             .history_ignore_space(true)
             .auto_add_history(true)
             .build();
-        let mut editor: Editor<Words, DefaultHistory> =
-            Editor::with_config(config).map_err(terminal_error).context(act)?;
+        let mut editor: Editor<Words, DefaultHistory> = Editor::with_config(config)
+            .map_err(terminal_error)
+            .context(act)?;
         editor.set_helper(Some(self.words().await?));
         let history = self.history_file();
         if let Some(path) = &history {
@@ -112,9 +172,9 @@ impl Shell<'_> {
                 let line = editor.readline("kolumn> ");
                 (editor, line)
             });
-            let (back, line) = read.await.map_err(|e| {
-                Error::new(ErrorKind::Bug, "reading a line failed").because(e)
-            })?;
+            let (back, line) = read
+                .await
+                .map_err(|e| Error::new(ErrorKind::Bug, "reading a line failed").because(e))?;
             editor = back;
             let line = match line {
                 Ok(line) => line,
@@ -166,8 +226,10 @@ impl Shell<'_> {
                 tables::write_columns(&self.session, table, &self.fresh_output()).await?;
             }
             (".columns" | ".schema", _) => {
-                return Err(Error::new(ErrorKind::Usage, format!("{command} takes one table"))
-                    .hint(".tables lists them"));
+                return Err(
+                    Error::new(ErrorKind::Usage, format!("{command} takes one table"))
+                        .hint(".tables lists them"),
+                );
             }
             (".questions", _) => {
                 for question in self.questions {
@@ -180,8 +242,10 @@ impl Shell<'_> {
                     .hint(".questions lists them"));
             }
             _ => {
-                return Err(Error::new(ErrorKind::Usage, format!("there is no command {command}"))
-                    .hint(".help lists them"));
+                return Err(
+                    Error::new(ErrorKind::Usage, format!("there is no command {command}"))
+                        .hint(".help lists them"),
+                );
             }
         }
         Ok(Next::Go)
@@ -189,7 +253,9 @@ impl Shell<'_> {
 
     async fn ask(&self, name: &str, flags: Vec<String>) -> Result<()> {
         let question = question::find(self.questions, name)?;
-        let Some(values) = ask::from_line(question, flags, self.plan)? else { return Ok(()) };
+        let Some(values) = ask::from_line(question, flags, self.plan)? else {
+            return Ok(());
+        };
         let answer = question.ask(&self.session, &values).await?;
         let rows = output::write(answer.schema, answer.batches, &self.fresh_output()).await?;
         for note in question.notes(&self.session, &values, rows).await? {
@@ -200,8 +266,15 @@ impl Shell<'_> {
 
     /// The terminal may have changed its width since the last answer.
     fn fresh_output(&self) -> Output {
-        let width = if self.output.file.is_some() { None } else { terminal::width() };
-        Output { width, ..self.output.clone() }
+        let width = if self.output.file.is_some() {
+            None
+        } else {
+            terminal::width()
+        };
+        Output {
+            width,
+            ..self.output.clone()
+        }
     }
 
     async fn words(&self) -> Result<Words> {
@@ -244,7 +317,9 @@ fn completions(words: &[String], line: &str, at: usize) -> (usize, Vec<Pair>) {
     let typed = line.get(..at).unwrap_or(line);
     let start = typed
         .rfind(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.' || c == '-'))
-        .map_or(0, |at| at + typed[at..].chars().next().map_or(1, char::len_utf8));
+        .map_or(0, |at| {
+            at + typed[at..].chars().next().map_or(1, char::len_utf8)
+        });
     // A column may be typed behind its table: `audit.verb`.
     let start = match typed[start..].rfind('.') {
         Some(dot) if dot > 0 => start + dot + 1,
@@ -254,7 +329,10 @@ fn completions(words: &[String], line: &str, at: usize) -> (usize, Vec<Pair>) {
     let found = words
         .iter()
         .filter(|word| !prefix.is_empty() && word.to_lowercase().starts_with(&prefix))
-        .map(|word| Pair { display: word.clone(), replacement: word.clone() })
+        .map(|word| Pair {
+            display: word.clone(),
+            replacement: word.clone(),
+        })
         .collect();
     (start, found)
 }
@@ -287,7 +365,11 @@ fn is_complete(text: &str) -> bool {
 fn statements(text: &str) -> Vec<String> {
     let (mut found, rest) = split(text);
     found.push(rest);
-    found.into_iter().map(|s| s.trim().to_owned()).filter(|s| has_words(s)).collect()
+    found
+        .into_iter()
+        .map(|s| s.trim().to_owned())
+        .filter(|s| has_words(s))
+        .collect()
 }
 
 /// Whether there is more than comments.
@@ -377,7 +459,12 @@ mod tests {
         let text = "SELECT ';' ; -- a; b\nSELECT \"x;\" /* ; */;\n.tables\nSELECT 3";
         assert_eq!(
             statements(text),
-            ["SELECT ';'", "-- a; b\nSELECT \"x;\" /* ; */", ".tables", "SELECT 3"]
+            [
+                "SELECT ';'",
+                "-- a; b\nSELECT \"x;\" /* ; */",
+                ".tables",
+                "SELECT 3"
+            ]
         );
         assert!(statements("-- only\n\n;;").is_empty());
     }
@@ -399,9 +486,16 @@ mod tests {
     #[test]
     fn words_and_completions() {
         let line = ".ask x --text 'a b' --n ''";
-        assert_eq!(words_of(line).unwrap(), [".ask", "x", "--text", "a b", "--n", ""]);
+        assert_eq!(
+            words_of(line).unwrap(),
+            [".ask", "x", "--text", "a b", "--n", ""]
+        );
         assert!(words_of(".ask 'x").is_err());
-        let words = vec!["audit".to_owned(), "audit_id".to_owned(), "SELECT".to_owned()];
+        let words = vec![
+            "audit".to_owned(),
+            "audit_id".to_owned(),
+            "SELECT".to_owned(),
+        ];
         let (start, found) = completions(&words, "SELECT audit.Aud", 16);
         assert_eq!((start, found.len()), (13, 2));
         assert_eq!(completions(&words, "sel", 3).1[0].replacement, "SELECT");

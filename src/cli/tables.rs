@@ -50,23 +50,38 @@ pub(super) async fn write_tables(session: &Session, output: &Output) -> Result<(
         ("name", texts(listed.iter().map(|l| Some(l.name.clone())))),
         (
             "kind",
-            texts(listed.iter().map(|l| {
-                Some(if l.size.is_some() { "table" } else { "view" }.to_owned())
-            })),
+            texts(
+                listed
+                    .iter()
+                    .map(|l| Some(if l.size.is_some() { "table" } else { "view" }.to_owned())),
+            ),
         ),
         (
             "rows",
-            Arc::new(listed.iter().map(|l| count(l.size.and_then(|s| s.rows))).collect::<Int64Array>()),
+            Arc::new(
+                listed
+                    .iter()
+                    .map(|l| count(l.size.and_then(|s| s.rows)))
+                    .collect::<Int64Array>(),
+            ),
         ),
         (
             "files",
             Arc::new(
-                listed.iter().map(|l| count(l.size.map(|s| s.files as u64))).collect::<Int64Array>(),
+                listed
+                    .iter()
+                    .map(|l| count(l.size.map(|s| s.files as u64)))
+                    .collect::<Int64Array>(),
             ),
         ),
         (
             "bytes",
-            Arc::new(listed.iter().map(|l| count(l.size.map(|s| s.bytes))).collect::<Int64Array>()),
+            Arc::new(
+                listed
+                    .iter()
+                    .map(|l| count(l.size.map(|s| s.bytes)))
+                    .collect::<Int64Array>(),
+            ),
         ),
         ("about", texts(listed.iter().map(|l| Some(l.title.clone())))),
     ];
@@ -88,8 +103,14 @@ pub(super) async fn write_columns(session: &Session, table: &str, output: &Outpu
     let fields = || schema.fields().iter();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("column", texts(fields().map(|f| Some(f.name().clone())))),
-        ("type", texts(fields().map(|f| Some(type_name(f.data_type()))))),
-        ("about", texts(fields().map(|f| docs.get(f.name()).cloned()))),
+        (
+            "type",
+            texts(fields().map(|f| Some(type_name(f.data_type())))),
+        ),
+        (
+            "about",
+            texts(fields().map(|f| docs.get(f.name()).cloned())),
+        ),
     ];
     write(columns, output).await
 }

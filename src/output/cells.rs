@@ -37,7 +37,11 @@ pub(super) fn shown_schema(schema: &SchemaRef, format: Format) -> SchemaRef {
                 }
                 _ => false,
             };
-            let data_type = if text { DataType::Utf8 } else { field.data_type().clone() };
+            let data_type = if text {
+                DataType::Utf8
+            } else {
+                field.data_type().clone()
+            };
             Arc::new(Field::new(field.name(), data_type, true))
         })
         .collect();
@@ -69,7 +73,11 @@ fn text_of(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let texts: StringArray = match array.data_type() {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             let bytes = cast(array, &DataType::BinaryView)?;
-            bytes.as_binary_view().iter().map(|b| b.map(bytes_text)).collect()
+            bytes
+                .as_binary_view()
+                .iter()
+                .map(|b| b.map(bytes_text))
+                .collect()
         }
         data_type if data_type.is_nested() && !matches!(data_type, DataType::Union(..)) => {
             json_texts(array)?
@@ -88,7 +96,11 @@ fn text_of(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// The formatter writes a union as `{field=value}`; the value alone is what was asked for.
 fn union_text(formatter: &ArrayFormatter<'_>, row: usize) -> String {
     let text = formatter.value(row).to_string();
-    match text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).and_then(|t| t.split_once('=')) {
+    match text
+        .strip_prefix('{')
+        .and_then(|t| t.strip_suffix('}'))
+        .and_then(|t| t.split_once('='))
+    {
         Some((_, value)) => value.to_owned(),
         None => text,
     }
@@ -116,9 +128,11 @@ fn json_texts(array: &ArrayRef) -> Result<StringArray, ArrowError> {
 fn bytes_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }),
+        Err(_) => bytes
+            .iter()
+            .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            }),
     }
 }

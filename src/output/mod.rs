@@ -82,7 +82,10 @@ pub async fn write(
 ) -> Result<u64> {
     let gone = Arc::new(AtomicBool::new(false));
     let (inner, target) = terminal::open(output.file.as_deref())?;
-    let sink = BufWriter::new(Watched { inner, gone: Arc::clone(&gone) });
+    let sink = BufWriter::new(Watched {
+        inner,
+        gone: Arc::clone(&gone),
+    });
     let shown = cells::shown_schema(&zone::schema_in(&schema, output.zone), output.format);
     let mut rows = 0;
     let act = "cannot write the answer";
@@ -127,7 +130,11 @@ impl Writer {
                     .build::<_, LineDelimited>(sink),
             ),
             Format::Csv => Self::Csv(
-                Box::new(arrow::csv::WriterBuilder::new().with_header(true).build(sink)),
+                Box::new(
+                    arrow::csv::WriterBuilder::new()
+                        .with_header(true)
+                        .build(sink),
+                ),
                 false,
                 Arc::clone(schema),
             ),

@@ -41,8 +41,16 @@ impl<W: Write> TableWriter<W> {
     pub(super) fn new(out: W, schema: &SchemaRef, output: &Output) -> Self {
         Self {
             out,
-            names: schema.fields().iter().map(|f| clean(f.name(), CELL_CHARS_MAX)).collect(),
-            right: schema.fields().iter().map(|f| f.data_type().is_numeric()).collect(),
+            names: schema
+                .fields()
+                .iter()
+                .map(|f| clean(f.name(), CELL_CHARS_MAX))
+                .collect(),
+            right: schema
+                .fields()
+                .iter()
+                .map(|f| f.data_type().is_numeric())
+                .collect(),
             width: output.width,
             utc: output.zone == Tz::UTC,
             held: Vec::new(),
@@ -52,7 +60,11 @@ impl<W: Write> TableWriter<W> {
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let time = if self.utc { "%Y-%m-%d %H:%M:%S%.fZ" } else { "%Y-%m-%d %H:%M:%S%.f%:z" };
+        let time = if self.utc {
+            "%Y-%m-%d %H:%M:%S%.fZ"
+        } else {
+            "%Y-%m-%d %H:%M:%S%.f%:z"
+        };
         let options = FormatOptions::default()
             .with_display_error(true)
             .with_timestamp_tz_format(Some(time))
@@ -130,12 +142,18 @@ impl<W: Write> TableWriter<W> {
         }
         writeln!(self.out, "── {} ──", self.rows)?;
         let label = self.names.iter().map(|n| width_of(n)).max().unwrap_or(0);
-        let room = self.width.map_or(usize::MAX, |w| w.saturating_sub(label + GAP));
+        let room = self
+            .width
+            .map_or(usize::MAX, |w| w.saturating_sub(label + GAP));
         for (name, cell) in self.names.iter().zip(cells) {
             // Columns without a value would bury the others.
             if let Some(cell) = cell {
                 let pad = " ".repeat(label - width_of(name) + GAP);
-                writeln!(self.out, "{name}{pad}{}", cut(cell, room.max(COLUMN_WIDTH_MIN)))?;
+                writeln!(
+                    self.out,
+                    "{name}{pad}{}",
+                    cut(cell, room.max(COLUMN_WIDTH_MIN))
+                )?;
             }
         }
         Ok(())
@@ -170,7 +188,9 @@ fn fitted(natural: &[usize], room: usize) -> Option<Vec<usize>> {
     if total(widest) <= room {
         return Some(natural.to_vec());
     }
-    let cap = (COLUMN_WIDTH_MIN..widest).rev().find(|cap| total(*cap) <= room)?;
+    let cap = (COLUMN_WIDTH_MIN..widest)
+        .rev()
+        .find(|cap| total(*cap) <= room)?;
     let mut left = room - total(cap);
     Some(
         natural
@@ -225,7 +245,11 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 fn width_of(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().map(char_width).sum() }
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().map(char_width).sum()
+    }
 }
 
 /// Cells of a terminal that a character takes: two for East Asian wide letters and emoji.
@@ -262,7 +286,10 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_shown() {
-        assert_eq!(clean("a\u{1b}[2Jb\u{202e}c\nd", 100), "a\\u{1b}[2Jb\\u{202e}c↵d");
+        assert_eq!(
+            clean("a\u{1b}[2Jb\u{202e}c\nd", 100),
+            "a\\u{1b}[2Jb\\u{202e}c↵d"
+        );
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("日本語", 5), "日本…");
     }

@@ -73,7 +73,9 @@ impl Target {
 
 /// Opens the output: a file is written under another name first.
 pub(super) fn open(path: Option<&Path>) -> Result<(Box<dyn Write + Send>, Target)> {
-    let Some(path) = path else { return Ok((Box::new(std::io::stdout()), Target::Open)) };
+    let Some(path) = path else {
+        return Ok((Box::new(std::io::stdout()), Target::Open));
+    };
     let act = format!("cannot write {}", path.display());
     let found = std::fs::metadata(path).ok();
     if found.as_ref().is_some_and(std::fs::Metadata::is_dir) {

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StructArray,
+};
 use arrow::datatypes::{
     DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
@@ -18,7 +20,11 @@ pub(super) fn schema_in(schema: &SchemaRef, zone: Tz) -> SchemaRef {
 }
 
 fn field_in(field: &FieldRef, zone: Tz) -> FieldRef {
-    Arc::new(Field::new(field.name(), type_in(field.data_type(), zone), field.is_nullable()))
+    Arc::new(Field::new(
+        field.name(),
+        type_in(field.data_type(), zone),
+        field.is_nullable(),
+    ))
 }
 
 fn type_in(data_type: &DataType, zone: Tz) -> DataType {
@@ -34,8 +40,11 @@ fn type_in(data_type: &DataType, zone: Tz) -> DataType {
 
 /// The batch with all times in `zone`.
 pub(super) fn batch_in(batch: &RecordBatch, zone: Tz) -> Result<RecordBatch, ArrowError> {
-    let columns =
-        batch.columns().iter().map(|c| array_in(c, zone)).collect::<Result<Vec<_>, _>>()?;
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|c| array_in(c, zone))
+        .collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema_in(&batch.schema(), zone), columns, &options)
 }
@@ -44,17 +53,29 @@ fn array_in(array: &ArrayRef, zone: Tz) -> Result<ArrayRef, ArrowError> {
     let name = zone.name();
     Ok(match array.data_type() {
         DataType::Timestamp(unit, Some(_)) => match unit {
-            TimeUnit::Second => {
-                Arc::new(array.as_primitive::<TimestampSecondType>().clone().with_timezone(name))
-            }
+            TimeUnit::Second => Arc::new(
+                array
+                    .as_primitive::<TimestampSecondType>()
+                    .clone()
+                    .with_timezone(name),
+            ),
             TimeUnit::Millisecond => Arc::new(
-                array.as_primitive::<TimestampMillisecondType>().clone().with_timezone(name),
+                array
+                    .as_primitive::<TimestampMillisecondType>()
+                    .clone()
+                    .with_timezone(name),
             ),
             TimeUnit::Microsecond => Arc::new(
-                array.as_primitive::<TimestampMicrosecondType>().clone().with_timezone(name),
+                array
+                    .as_primitive::<TimestampMicrosecondType>()
+                    .clone()
+                    .with_timezone(name),
             ),
             TimeUnit::Nanosecond => Arc::new(
-                array.as_primitive::<TimestampNanosecondType>().clone().with_timezone(name),
+                array
+                    .as_primitive::<TimestampNanosecondType>()
+                    .clone()
+                    .with_timezone(name),
             ),
         },
         DataType::List(item) => {
@@ -70,7 +91,11 @@ fn array_in(array: &ArrayRef, zone: Tz) -> Result<ArrayRef, ArrowError> {
             let parts = array.as_struct();
             Arc::new(StructArray::try_new(
                 fields.iter().map(|f| field_in(f, zone)).collect(),
-                parts.columns().iter().map(|c| array_in(c, zone)).collect::<Result<_, _>>()?,
+                parts
+                    .columns()
+                    .iter()
+                    .map(|c| array_in(c, zone))
+                    .collect::<Result<_, _>>()?,
                 parts.nulls().cloned(),
             )?)
         }

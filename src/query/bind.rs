@@ -13,9 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 fn name_of(expr: &Expr) -> Option<&str> {
     match expr {
-        Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) => {
-            Some(name.trim_start_matches('$'))
-        }
+        Expr::Value(ast::ValueWithSpan {
+            value: ast::Value::Placeholder(name),
+            ..
+        }) => Some(name.trim_start_matches('$')),
         _ => None,
     }
 }
@@ -33,7 +34,9 @@ pub(super) fn placeholders(query: &mut ast::Statement) -> BTreeSet<String> {
 /// Replaces every placeholder by its value.
 pub(super) fn bind(query: &mut ast::Statement, values: &Values) -> Result<()> {
     let done = visit_expressions_mut(query, |expr| {
-        let Some(name) = name_of(expr) else { return ControlFlow::Continue(()) };
+        let Some(name) = name_of(expr) else {
+            return ControlFlow::Continue(());
+        };
         let bound = match values.get(name) {
             Some(value) => literal(value),
             None => Err(Error::new(ErrorKind::Bug, format!("${name} has no value"))),
@@ -83,12 +86,18 @@ fn literal(value: &Value) -> Result<Expr> {
         Value::Duration(micros) => {
             let whole = format!("{} seconds", micros / 1_000_000);
             let part = format!("{} microseconds", micros % 1_000_000);
-            shaped("arrow_cast($0, 'Interval(MonthDayNano)')", &[text(&format!("{whole} {part}"))])?
+            shaped(
+                "arrow_cast($0, 'Interval(MonthDayNano)')",
+                &[text(&format!("{whole} {part}"))],
+            )?
         }
         Value::TextList(values) => {
             let slots: Vec<String> = (0..values.len()).map(|at| format!("${at}")).collect();
             let values: Vec<Expr> = values.iter().map(|v| text(v)).collect();
-            let shape = format!("arrow_cast(make_array({}), 'List(Utf8View)')", slots.join(", "));
+            let shape = format!(
+                "arrow_cast(make_array({}), 'List(Utf8View)')",
+                slots.join(", ")
+            );
             shaped(&shape, &values)?
         }
     })
@@ -109,8 +118,9 @@ fn null_shape(kind: ParamKind) -> &'static str {
 /// An expression of fixed shape with literals in its numbered slots.
 fn shaped(shape: &str, slots: &[Expr]) -> Result<Expr> {
     let bug = |what: String| Error::new(ErrorKind::Bug, format!("cannot bind {shape}: {what}"));
-    let mut expr =
-        DFParser::parse_sql_into_expr(shape).map_err(|e| bug(e.to_string()))?.expr;
+    let mut expr = DFParser::parse_sql_into_expr(shape)
+        .map_err(|e| bug(e.to_string()))?
+        .expr;
     let done: ControlFlow<()> = visit_expressions_mut(&mut expr, |part| {
         let slot = name_of(part).and_then(|name| name.parse::<usize>().ok());
         match slot.map(|at| slots.get(at)) {

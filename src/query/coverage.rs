@@ -3,11 +3,12 @@
 //! that "nothing found" is never read as "nothing happened" where the archive was blind.
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 
+use super::Session;
 use super::bind;
+use super::dialect;
 use super::question::{Body, Needs, ParamKind, Value, Values};
-use super::{Session, failure::sql_error};
 use crate::error::{Context, Error, ErrorKind, Result};
 
 const WINDOW: &str = "($since IS NULL OR stage_timestamp >= $since) \
@@ -20,15 +21,17 @@ fn bounds(session: &Session) -> String {
         let zone = session.zone.name();
         format!("arrow_cast({bound}, 'Timestamp(Microsecond, Some(\"{zone}\"))')")
     };
-    format!("{}, {}", zoned("min(stage_timestamp)"), zoned("max(stage_timestamp)"))
+    format!(
+        "{}, {}",
+        zoned("min(stage_timestamp)"),
+        zoned("max(stage_timestamp)")
+    )
 }
 
 /// One text a cell; null is the empty text.
 async fn rows(session: &Session, sql: &str, values: &Values) -> Result<Vec<Vec<String>>> {
-    let bug = |e: String| Error::new(ErrorKind::Bug, format!("the coverage query is wrong: {e}"));
-    let mut statements = DFParser::parse_sql(sql).map_err(|e| bug(sql_error(&e).to_chain()))?;
-    let Some(Statement::Statement(mut query)) = statements.pop_front() else {
-        return Err(bug("it is no query".to_owned()));
+    let Statement::Statement(mut query) = dialect::parse(sql)? else {
+        return Err(Error::new(ErrorKind::Bug, "the coverage query is none"));
     };
     bind::bind(&mut query, values)?;
     let answer = session.answer(Statement::Statement(query)).await?;
@@ -51,9 +54,11 @@ async fn rows(session: &Session, sql: &str, values: &Values) -> Result<Vec<Vec<S
 /// The window of a question as values; what it does not use is null.
 fn window_values(values: &Values) -> Values {
     let mut window = Values::new();
-    for (name, kind) in
-        [("since", ParamKind::Time), ("until", ParamKind::Time), ("cluster", ParamKind::Text)]
-    {
+    for (name, kind) in [
+        ("since", ParamKind::Time),
+        ("until", ParamKind::Time),
+        ("cluster", ParamKind::Text),
+    ] {
         let value = values.get(name).cloned().unwrap_or(Value::Null(kind));
         window.insert(name.to_owned(), value);
     }
@@ -74,7 +79,11 @@ pub(super) async fn missing_bodies(
 ) -> Result<Vec<String>> {
     let (state, enough, levels) = match needs.body {
         Body::Request => ("request_object_state", "Request", "('Metadata')"),
-        Body::Response => ("response_object_state", "RequestResponse", "('Metadata', 'Request')"),
+        Body::Response => (
+            "response_object_state",
+            "RequestResponse",
+            "('Metadata', 'Request')",
+        ),
     };
     let subresource = match needs.subresource.as_deref() {
         Some("-") => "subresource IS NULL",
@@ -93,8 +102,14 @@ pub(super) async fn missing_bodies(
         bounds(session)
     );
     let mut bound = window_values(values);
-    bound.insert("needs_resource".to_owned(), optional_text(needs.resource.as_deref()));
-    bound.insert("needs_subresource".to_owned(), optional_text(needs.subresource.as_deref()));
+    bound.insert(
+        "needs_resource".to_owned(),
+        optional_text(needs.resource.as_deref()),
+    );
+    bound.insert(
+        "needs_subresource".to_owned(),
+        optional_text(needs.subresource.as_deref()),
+    );
     let verbs = match needs.verbs.as_slice() {
         [] => Value::Null(ParamKind::TextList),
         verbs => Value::TextList(verbs.to_vec()),
@@ -133,9 +148,7 @@ pub(super) async fn missing_bodies(
 
 /// What the archive holds in the window, in one line.
 pub(super) async fn window(session: &Session, values: &Values) -> Result<String> {
-    let of = |filter: &str| {
-        format!("SELECT count(*), {} FROM audit {filter}", bounds(session))
-    };
+    let of = |filter: &str| format!("SELECT count(*), {} FROM audit {filter}", bounds(session));
     let bound = window_values(values);
     let inside = rows(session, &of(&format!("WHERE {WINDOW}")), &bound).await?;
     if let Some([count, from, to]) = inside.first().map(Vec::as_slice)

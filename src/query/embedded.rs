@@ -37,7 +37,9 @@ mod tests {
     use super::*;
 
     fn on_disk(folder: &str) -> Vec<String> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql").join(folder);
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("sql")
+            .join(folder);
         let mut names: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -50,7 +52,11 @@ mod tests {
     fn every_file_of_sql_is_in_the_binary() {
         for (folder, files) in [("views", VIEWS), ("questions", QUESTIONS)] {
             let listed: Vec<String> = files.iter().map(|f| format!("{}.sql", f.name)).collect();
-            assert_eq!(listed, on_disk(folder), "sql/{folder} and src/query/embedded.rs");
+            assert_eq!(
+                listed,
+                on_disk(folder),
+                "sql/{folder} and src/query/embedded.rs"
+            );
         }
     }
 }

@@ -29,7 +29,10 @@ pub fn sql_error(e: &DataFusionError) -> Error {
     let (kind, message, hint) = match root {
         DataFusionError::SQL(..) => (
             ErrorKind::Usage,
-            format!("the SQL cannot be understood: {}", text.trim_start_matches("sql parser error: ")),
+            format!(
+                "the SQL cannot be understood: {}",
+                text.trim_start_matches("sql parser error: ")
+            ),
             None,
         ),
         DataFusionError::SchemaError(schema, _) => {
@@ -39,17 +42,27 @@ pub fn sql_error(e: &DataFusionError) -> Error {
                 }
                 _ => None,
             };
-            (ErrorKind::Usage, format!("the query is wrong: {text}"), hint)
+            (
+                ErrorKind::Usage,
+                format!("the query is wrong: {text}"),
+                hint,
+            )
         }
         DataFusionError::Plan(_) => {
             let hint = text
                 .starts_with("table '")
                 .then_some("`kolumn tables` lists the tables and views");
-            (ErrorKind::Usage, format!("the query is wrong: {text}"), hint)
+            (
+                ErrorKind::Usage,
+                format!("the query is wrong: {text}"),
+                hint,
+            )
         }
-        DataFusionError::NotImplemented(_) => {
-            (ErrorKind::Usage, format!("the query needs what SQL here cannot do: {text}"), None)
-        }
+        DataFusionError::NotImplemented(_) => (
+            ErrorKind::Usage,
+            format!("the query needs what SQL here cannot do: {text}"),
+            None,
+        ),
         DataFusionError::Execution(_) | DataFusionError::ArrowError(..) => {
             (ErrorKind::Usage, format!("the query failed: {text}"), None)
         }
@@ -59,9 +72,11 @@ pub fn sql_error(e: &DataFusionError) -> Error {
             format!("the query needs more memory than it may use: {text}"),
             Some("narrow it with --since and --until, or raise --memory"),
         ),
-        DataFusionError::ParquetError(_) => {
-            (ErrorKind::Corrupt, format!("a data file cannot be read: {text}"), None)
-        }
+        DataFusionError::ParquetError(_) => (
+            ErrorKind::Corrupt,
+            format!("a data file cannot be read: {text}"),
+            None,
+        ),
         DataFusionError::ObjectStore(store) => (
             match store.as_ref() {
                 object_store::Error::NotFound { .. } => ErrorKind::Corrupt,
@@ -72,9 +87,11 @@ pub fn sql_error(e: &DataFusionError) -> Error {
             format!("a data file cannot be read: {text}"),
             None,
         ),
-        DataFusionError::IoError(_) => {
-            (ErrorKind::Unavailable, format!("the query failed: {text}"), None)
-        }
+        DataFusionError::IoError(_) => (
+            ErrorKind::Unavailable,
+            format!("the query failed: {text}"),
+            None,
+        ),
         _ => (ErrorKind::Bug, format!("the query failed: {text}"), None),
     };
     let error = Error::new(kind, message);
@@ -85,6 +102,9 @@ pub fn sql_error(e: &DataFusionError) -> Error {
 }
 
 fn without_backtrace(text: &str) -> String {
-    let text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(text);
+    let text = text
+        .split(DataFusionError::BACK_TRACE_SEP)
+        .next()
+        .unwrap_or(text);
     text.trim_end().to_owned()
 }

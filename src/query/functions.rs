@@ -17,7 +17,10 @@ use datafusion::logical_expr::{
 
 /// Every function of ours, ready to register.
 pub(super) fn all() -> Vec<ScalarUDF> {
-    vec![ScalarUDF::from(TextMatches::new()), ScalarUDF::from(DurationText::new())]
+    vec![
+        ScalarUDF::from(TextMatches::new()),
+        ScalarUDF::from(DurationText::new()),
+    ]
 }
 
 /// `text_matches(needle, column, …) -> boolean`.
@@ -28,7 +31,9 @@ struct TextMatches {
 
 impl TextMatches {
     fn new() -> Self {
-        Self { signature: Signature::variadic_any(Volatility::Immutable) }
+        Self {
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
     }
 }
 
@@ -52,7 +57,11 @@ impl ScalarUDFImpl for TextMatches {
         if arg_types.len() < 2 || !arg_types.iter().all(is_text) {
             return plan_err!(
                 "text_matches takes a text to find and one or more text columns, not ({})",
-                arg_types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                arg_types
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
         }
         Ok(DataType::Boolean)
@@ -84,7 +93,9 @@ impl ScalarUDFImpl for TextMatches {
                     .iter()
                     .enumerate()
                     .map(|(row, needle)| {
-                        let Some(needle) = needle else { return Ok(None) };
+                        let Some(needle) = needle else {
+                            return Ok(None);
+                        };
                         let needle = Needle::new(needle);
                         let mut found = [false];
                         for array in &arrays {
@@ -123,7 +134,9 @@ impl Needle {
                 }
             }
         }
-        Self { forms: forms.iter().map(|f| Form::new(f)).collect() }
+        Self {
+            forms: forms.iter().map(|f| Form::new(f)).collect(),
+        }
     }
 
     fn is_in(&self, text: &str) -> bool {
@@ -161,7 +174,9 @@ impl Needle {
             *found = if length < REMEMBERED_BYTES_MIN {
                 self.is_in(array.value(row))
             } else {
-                *seen.entry(*view).or_insert_with(|| self.is_in(array.value(row)))
+                *seen
+                    .entry(*view)
+                    .or_insert_with(|| self.is_in(array.value(row)))
             };
         }
     }
@@ -199,7 +214,10 @@ fn json_escaped(text: &str, html: Html) -> String {
 enum Form {
     Ascii(AsciiForm),
     /// Text with other letters: `part` is its longest ASCII run, looked for first.
-    Unicode { lower: String, part: Option<AsciiForm> },
+    Unicode {
+        lower: String,
+        part: Option<AsciiForm>,
+    },
 }
 
 impl Form {
@@ -213,7 +231,10 @@ impl Form {
             .max_by_key(|run| run.len())
             .filter(|run| !run.is_empty())
             .map(AsciiForm::new);
-        Self::Unicode { lower: lower.to_owned(), part }
+        Self::Unicode {
+            lower: lower.to_owned(),
+            part,
+        }
     }
 
     fn is_in(&self, text: &str) -> bool {
@@ -254,15 +275,28 @@ impl AsciiForm {
     fn new(lower: &str) -> Self {
         let bytes = lower.as_bytes().to_vec();
         let mut places: Vec<usize> = (0..bytes.len()).collect();
-        let rarity = |byte: u8| FREQUENT.iter().position(|b| *b == byte).unwrap_or(FREQUENT.len());
+        let rarity = |byte: u8| {
+            FREQUENT
+                .iter()
+                .position(|b| *b == byte)
+                .unwrap_or(FREQUENT.len())
+        };
         places.sort_by_key(|at| std::cmp::Reverse(rarity(bytes[*at])));
         let probe = |at: usize| {
             let byte = bytes.get(at).copied().unwrap_or(0);
-            Probe { at, byte, mask: if byte.is_ascii_lowercase() { 0x20 } else { 0 } }
+            Probe {
+                at,
+                byte,
+                mask: if byte.is_ascii_lowercase() { 0x20 } else { 0 },
+            }
         };
         let first = probe(places.first().copied().unwrap_or(0));
         let second = probe(places.get(1).copied().unwrap_or(first.at));
-        Self { bytes, first, second }
+        Self {
+            bytes,
+            first,
+            second,
+        }
     }
 
     fn is_in(&self, text: &[u8]) -> bool {
@@ -312,7 +346,9 @@ struct DurationText {
 
 impl DurationText {
     fn new() -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable) }
+        Self {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
     }
 }
 
@@ -376,8 +412,12 @@ pub fn duration_text(micros: i64) -> String {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();
     let seconds = micros / 1_000_000;
-    let (d, h, m, s) =
-        (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let (d, h, m, s) = (
+        seconds / 86_400,
+        seconds / 3_600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    );
     if d > 0 {
         format!("{sign}{d}d {h:02}h {m:02}m {s:02}s")
     } else if h > 0 {
@@ -386,7 +426,10 @@ pub fn duration_text(micros: i64) -> String {
         format!("{sign}{m}m {s:02}s")
     } else {
         let text = format!("{s}.{:03}", micros % 1_000_000 / 1_000);
-        format!("{sign}{}s", text.trim_end_matches('0').trim_end_matches('.'))
+        format!(
+            "{sign}{}s",
+            text.trim_end_matches('0').trim_end_matches('.')
+        )
     }
 }
 
@@ -419,7 +462,9 @@ mod tests {
         let lower = text.to_lowercase();
         for start in 0..text.len() {
             for length in [1, 2, 3, 7, 33, 70, 130] {
-                let Some(needle) = lower.get(start..start + length) else { continue };
+                let Some(needle) = lower.get(start..start + length) else {
+                    continue;
+                };
                 assert!(AsciiForm::new(needle).is_in(text.as_bytes()), "{needle}");
                 let absent = format!("{needle}~");
                 assert!(!AsciiForm::new(&absent).is_in(text.as_bytes()));
@@ -435,8 +480,14 @@ mod tests {
         assert!(found("x & y", r#"{"a":"x \u0026 y"}"#));
         assert!(found(r"c:\dir", r#"{"a":"C:\\Dir"}"#));
         assert!(found("one\ntwo", r#"{"a":"one\ntwo"}"#));
-        assert!(found(r#""image":"nginx""#, r#"{"ann":"{\"image\":\"nginx\"}"}"#));
-        assert!(found(r#"say "hi""#, r#"{"ann":"{\"a\":\"say \\\"hi\\\"\"}"}"#));
+        assert!(found(
+            r#""image":"nginx""#,
+            r#"{"ann":"{\"image\":\"nginx\"}"}"#
+        ));
+        assert!(found(
+            r#"say "hi""#,
+            r#"{"ann":"{\"a\":\"say \\\"hi\\\"\"}"}"#
+        ));
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub(super) fn parse(path: &str, text: &str, keys: &[&str]) -> Result<Vec<Line>> 
         if raw.trim().is_empty() {
             if lines.is_empty() { continue } else { break }
         }
-        let Some(comment) = raw.strip_prefix("--") else { break };
+        let Some(comment) = raw.strip_prefix("--") else {
+            break;
+        };
         if comment.trim().is_empty() {
             continue;
         }
@@ -98,9 +100,11 @@ pub(super) fn optional(path: &str, lines: &[Line], key: &str) -> Result<Option<S
         Some(line) if line.value.is_empty() => {
             Err(wrong(path, line.number, format!("`{key}` has no value")))
         }
-        Some(line) if !line.words.is_empty() => {
-            Err(wrong(path, line.number, format!("expected a colon after `{key}`")))
-        }
+        Some(line) if !line.words.is_empty() => Err(wrong(
+            path,
+            line.number,
+            format!("expected a colon after `{key}`"),
+        )),
         found => Ok(found.map(|line| line.value.clone())),
     }
 }

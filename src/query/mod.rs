@@ -6,6 +6,7 @@
 
 mod bind;
 mod coverage;
+mod dialect;
 mod embedded;
 mod failure;
 mod functions;
@@ -95,7 +96,9 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("listed", &self.listed).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("listed", &self.listed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,7 +112,9 @@ pub struct Answer {
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,8 +144,11 @@ impl Session {
             .map_err(|e| Error::new(ErrorKind::Bug, format!("odd store {root}")).because(e))?;
         context.register_object_store(&store_url, archive.store());
         let [audit, rejected, ledger] = TableName::ALL;
-        let (audit, rejected, ledger) =
-            tokio::try_join!(archive.load(audit), archive.load(rejected), archive.load(ledger))?;
+        let (audit, rejected, ledger) = tokio::try_join!(
+            archive.load(audit),
+            archive.load(rejected),
+            archive.load(ledger)
+        )?;
         let mut listed = Vec::new();
         let mut audit_files: Option<Arc<TableFiles>> = None;
         for (name, delta) in TableName::ALL.into_iter().zip([audit, rejected, ledger]) {
@@ -155,10 +163,16 @@ impl Session {
                 }
                 None => (
                     Arc::new(EmptyTable::new(query_schema(name))),
-                    TableSize { files: 0, rows: Some(0), bytes: 0 },
+                    TableSize {
+                        files: 0,
+                        rows: Some(0),
+                        bytes: 0,
+                    },
                 ),
             };
-            context.register_table(name.as_str(), table).map_err(|e| sql_error(&e))?;
+            context
+                .register_table(name.as_str(), table)
+                .map_err(|e| sql_error(&e))?;
             listed.push(Listed {
                 name: name.as_str().to_owned(),
                 title: name.title().to_owned(),
@@ -166,9 +180,18 @@ impl Session {
             });
         }
         for view in views::register_all(&context, audit_files.as_ref()).await? {
-            listed.push(Listed { name: view.name, title: view.title, size: None });
+            listed.push(Listed {
+                name: view.name,
+                title: view.title,
+                size: None,
+            });
         }
-        Ok(Self { context, timeout: options.timeout, zone: options.zone, listed })
+        Ok(Self {
+            context,
+            timeout: options.timeout,
+            zone: options.zone,
+            listed,
+        })
     }
 
     /// The tables and views, in the order in which they are shown.
@@ -183,8 +206,11 @@ impl Session {
     pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
         let provider = self.context.table_provider(table).await.map_err(|_| {
             let names: Vec<&str> = self.listed.iter().map(|l| l.name.as_str()).collect();
-            Error::new(ErrorKind::Missing, format!("there is no table or view {table}"))
-                .hint(format!("there are: {}", names.join(", ")))
+            Error::new(
+                ErrorKind::Missing,
+                format!("there is no table or view {table}"),
+            )
+            .hint(format!("there are: {}", names.join(", ")))
         })?;
         Ok(provider.schema())
     }
@@ -210,13 +236,7 @@ impl Session {
     /// `Usage` when the SQL is wrong or would write, `Limit` when a limit was reached, `Corrupt` or
     /// `Unavailable` when data cannot be read.
     pub async fn query(&self, sql: &str) -> Result<Answer> {
-        let dialect = self.context.state().config_options().sql_parser.dialect;
-        let statement = self
-            .context
-            .state()
-            .sql_to_statement(sql, &dialect)
-            .map_err(|e| sql_error(&e))?;
-        self.answer(statement).await
+        self.answer(dialect::parse(sql)?).await
     }
 
     /// Answers a query that was parsed and bound.
@@ -224,19 +244,26 @@ impl Session {
     /// # Errors
     /// As [`Session::query`].
     pub async fn answer(&self, statement: Statement) -> Result<Answer> {
-        let deadline = self.timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        let deadline = self
+            .timeout
+            .map(|timeout| (Instant::now() + timeout, timeout));
         let planned = async {
             let plan = self.plan(statement).await?;
             let state = self.context.state();
-            let physical =
-                state.create_physical_plan(&plan).await.map_err(|e| sql_error(&e))?;
+            let physical = state
+                .create_physical_plan(&plan)
+                .await
+                .map_err(|e| sql_error(&e))?;
             let task = Arc::new(TaskContext::from(&state));
             let schema = physical.schema();
             let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
             Ok((schema, stream))
         };
         let (schema, stream) = within(deadline, planned).await?;
-        Ok(Answer { schema, batches: limited(stream, deadline) })
+        Ok(Answer {
+            schema,
+            batches: limited(stream, deadline),
+        })
     }
 
     /// The physical plan of a query, for tests of what a plan must look like.
@@ -244,11 +271,12 @@ impl Session {
     /// # Errors
     /// As [`Session::query`].
     pub async fn physical_plan(&self, sql: &str) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.plan(dialect::parse(sql)?).await?;
         let state = self.context.state();
-        let dialect = state.config_options().sql_parser.dialect;
-        let statement = state.sql_to_statement(sql, &dialect).map_err(|e| sql_error(&e))?;
-        let plan = self.plan(statement).await?;
-        state.create_physical_plan(&plan).await.map_err(|e| sql_error(&e))
+        state
+            .create_physical_plan(&plan)
+            .await
+            .map_err(|e| sql_error(&e))
     }
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
@@ -266,7 +294,9 @@ impl Session {
             .map_err(|e| {
                 Error::new(ErrorKind::Usage, "the archive is read-only for SQL")
                     .because(Box::new(failure::Reason::of(&e)))
-                    .hint("ask with SELECT; rows come in by `kolumn ingest` and go out with --output")
+                    .hint(
+                        "ask with SELECT; rows come in by `kolumn ingest` and go out with --output",
+                    )
             })?;
         Ok(plan)
     }

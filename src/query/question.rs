@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 
 use super::bind;
+use super::dialect;
 use super::embedded::{QUESTIONS, SqlFile};
 use super::header::{self, Line, wrong};
 use super::time::{TIME_FORMS, TimeReader, parse_duration};
@@ -143,14 +144,29 @@ const KINDS: [(&str, ParamKind); 7] = [
 
 /// Names that flags of the program have.
 const RESERVED: [&str; 14] = [
-    "since", "until", "cluster", "archive", "config", "timezone", "verbose", "help", "list",
-    "output", "output_file", "memory", "timeout", "explain",
+    "since",
+    "until",
+    "cluster",
+    "archive",
+    "config",
+    "timezone",
+    "verbose",
+    "help",
+    "list",
+    "output",
+    "output_file",
+    "memory",
+    "timeout",
+    "explain",
 ];
 
 impl ParamKind {
     /// The name in a header.
     pub fn as_str(self) -> &'static str {
-        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+        KINDS
+            .iter()
+            .find(|(_, kind)| *kind == self)
+            .map_or("", |(name, _)| name)
     }
 }
 
@@ -166,8 +182,11 @@ impl Param {
     /// `Usage` when the text is not of the type.
     pub fn read(&self, texts: &[String], times: &TimeReader) -> Result<Value> {
         let not = |text: &str, what: &str, hint: &str| {
-            Error::new(ErrorKind::Usage, format!("--{} takes {what}, not '{text}'", self.flag()))
-                .hint(hint.to_owned())
+            Error::new(
+                ErrorKind::Usage,
+                format!("--{} takes {what}, not '{text}'", self.flag()),
+            )
+            .hint(hint.to_owned())
         };
         if self.kind == ParamKind::TextList {
             return Ok(Value::TextList(texts.to_vec()));
@@ -176,7 +195,8 @@ impl Param {
         Ok(match self.kind {
             ParamKind::Text | ParamKind::TextList => Value::Text(text.to_owned()),
             ParamKind::Int => Value::Int(
-                text.parse().map_err(|_| not(text, "a whole number", "such as 1000"))?,
+                text.parse()
+                    .map_err(|_| not(text, "a whole number", "such as 1000"))?,
             ),
             ParamKind::Float => Value::Float(
                 text.parse::<f64>()
@@ -185,7 +205,8 @@ impl Param {
                     .ok_or_else(|| not(text, "a number", "such as 0.5"))?,
             ),
             ParamKind::Flag => Value::Flag(
-                text.parse().map_err(|_| not(text, "true or false", "alone it means true"))?,
+                text.parse()
+                    .map_err(|_| not(text, "true or false", "alone it means true"))?,
             ),
             ParamKind::Time => {
                 Value::Time(times.parse(text).context(format!("--{}", self.flag()))?)
@@ -209,7 +230,11 @@ pub fn window_params() -> Vec<Param> {
         doc,
     };
     vec![
-        param("since", ParamKind::Time, format!("only from this time on: {TIME_FORMS}")),
+        param(
+            "since",
+            ParamKind::Time,
+            format!("only from this time on: {TIME_FORMS}"),
+        ),
         param("until", ParamKind::Time, "only before this time".to_owned()),
         param("cluster", ParamKind::Text, "only this cluster".to_owned()),
     ]
@@ -249,7 +274,9 @@ impl Question {
                     }
                     question.params.push(param);
                 }
-                "column" => question.columns.push((line.words.clone(), line.value.clone())),
+                "column" => question
+                    .columns
+                    .push((line.words.clone(), line.value.clone())),
                 "needs" => question.needs = Some(parse_needs(path, line)?),
                 _ => {}
             }
@@ -344,7 +371,10 @@ impl Question {
     /// Those of [`Question::bind`] and [`Session::answer`].
     pub async fn ask(&self, session: &Session, values: &Values) -> Result<Answer> {
         let statement = self.bind(values)?;
-        session.answer(statement).await.context(format!("cannot answer {}", self.name))
+        session
+            .answer(statement)
+            .await
+            .context(format!("cannot answer {}", self.name))
     }
 
     /// What a reader of the answer should know: bodies that were not logged or were skipped, and,
@@ -352,7 +382,12 @@ impl Question {
     ///
     /// # Errors
     /// Those of querying.
-    pub async fn notes(&self, session: &Session, values: &Values, rows: u64) -> Result<Vec<String>> {
+    pub async fn notes(
+        &self,
+        session: &Session,
+        values: &Values,
+        rows: u64,
+    ) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         if let Some(needs) = &self.needs {
             notes.extend(coverage::missing_bodies(session, &self.name, needs, values).await?);
@@ -373,18 +408,14 @@ fn default_texts(kind: ParamKind, text: &str) -> Vec<String> {
 }
 
 fn one_query(path: &str, text: &str) -> Result<ast::Statement> {
-    let mut statements = DFParser::parse_sql(text).map_err(|e| {
-        let cause = super::failure::sql_error(&e);
-        Error::new(ErrorKind::Usage, format!("{path}: {cause}"))
-    })?;
-    let first = statements.pop_front();
-    match (first, statements.pop_front()) {
-        (Some(Statement::Statement(query)), None)
-            if matches!(*query, ast::Statement::Query(_)) =>
-        {
-            Ok(*query)
-        }
-        _ => Err(Error::new(ErrorKind::Usage, format!("{path}: a question is exactly one SELECT"))),
+    let statement =
+        dialect::parse(text).map_err(|e| Error::new(ErrorKind::Usage, format!("{path}: {e}")))?;
+    match statement {
+        Statement::Statement(query) if matches!(*query, ast::Statement::Query(_)) => Ok(*query),
+        _ => Err(Error::new(
+            ErrorKind::Usage,
+            format!("{path}: a question is one SELECT"),
+        )),
     }
 }
 
@@ -397,18 +428,32 @@ fn parse_param(path: &str, line: &Line) -> Result<Param> {
     let (name, rest) = words.split_once(' ').ok_or_else(form)?;
     let (kind, rest) = rest.trim().split_once(' ').ok_or_else(form)?;
     let well_named = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if !well_named {
-        return Err(wrong(path, line.number, format!("`{name}` is no name: use a-z, 0-9 and _")));
+        return Err(wrong(
+            path,
+            line.number,
+            format!("`{name}` is no name: use a-z, 0-9 and _"),
+        ));
     }
     if RESERVED.contains(&name) {
-        return Err(wrong(path, line.number, format!("the name `{name}` is taken")));
+        return Err(wrong(
+            path,
+            line.number,
+            format!("the name `{name}` is taken"),
+        ));
     }
-    let kind = KINDS.iter().find(|(k, _)| *k == kind).map(|(_, k)| *k).ok_or_else(|| {
-        let kinds: Vec<&str> = KINDS.iter().map(|(k, _)| *k).collect();
-        let what = format!("unknown type `{kind}`; the types are {}", kinds.join(", "));
-        wrong(path, line.number, what)
-    })?;
+    let kind = KINDS
+        .iter()
+        .find(|(k, _)| *k == kind)
+        .map(|(_, k)| *k)
+        .ok_or_else(|| {
+            let kinds: Vec<&str> = KINDS.iter().map(|(k, _)| *k).collect();
+            let what = format!("unknown type `{kind}`; the types are {}", kinds.join(", "));
+            wrong(path, line.number, what)
+        })?;
     let rest = rest.trim();
     let absent = match (rest, rest.strip_prefix("default ")) {
         ("required", _) => Absent::Refused,
@@ -417,11 +462,23 @@ fn parse_param(path: &str, line: &Line) -> Result<Param> {
         _ => return Err(form()),
     };
     if line.value.is_empty() {
-        return Err(wrong(path, line.number, format!("parameter `{name}` has no meaning")));
+        return Err(wrong(
+            path,
+            line.number,
+            format!("parameter `{name}` has no meaning"),
+        ));
     }
-    let param = Param { name: name.to_owned(), kind, absent, doc: line.value.clone() };
+    let param = Param {
+        name: name.to_owned(),
+        kind,
+        absent,
+        doc: line.value.clone(),
+    };
     if let Absent::Default(text) = &param.absent {
-        let times = TimeReader { zone: chrono_tz::Tz::UTC, now: DateTime::UNIX_EPOCH };
+        let times = TimeReader {
+            zone: chrono_tz::Tz::UTC,
+            now: DateTime::UNIX_EPOCH,
+        };
         param
             .read(&default_texts(kind, text), &times)
             .map_err(|e| wrong(path, line.number, format!("the default is wrong: {e}")))?;
@@ -471,7 +528,10 @@ pub fn load(folder: Option<&Path>) -> Result<Vec<Question>> {
             if questions.iter().any(|q| q.name == question.name) {
                 return Err(Error::new(
                     ErrorKind::Usage,
-                    format!("{}: there is a built-in question of this name", question.path),
+                    format!(
+                        "{}: there is a built-in question of this name",
+                        question.path
+                    ),
                 )
                 .hint("rename the file"));
             }
@@ -491,11 +551,20 @@ fn load_folder(folder: &Path) -> Result<Vec<Question>> {
             continue;
         }
         let shown = path.display().to_string();
-        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        let name = path
+            .file_stem()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         {
-            return Err(Error::new(ErrorKind::Usage, format!("{shown}: an odd name"))
-                .hint("name it with letters, digits and -"));
+            return Err(
+                Error::new(ErrorKind::Usage, format!("{shown}: an odd name"))
+                    .hint("name it with letters, digits and -"),
+            );
         }
         let text = std::fs::read_to_string(&path).context(format!("cannot read {shown}"))?;
         questions.push(Question::parse(&name, &shown, &text)?);
@@ -508,7 +577,10 @@ fn load_folder(folder: &Path) -> Result<Vec<Question>> {
 /// # Errors
 /// `Missing`, with the nearest names.
 pub fn find<'a>(questions: &'a [Question], name: &str) -> Result<&'a Question> {
-    questions.iter().find(|q| q.name == name).ok_or_else(|| unknown(questions, name))
+    questions
+        .iter()
+        .find(|q| q.name == name)
+        .ok_or_else(|| unknown(questions, name))
 }
 
 /// The error for a question that does not exist.
@@ -525,7 +597,10 @@ pub fn unknown(questions: &[Question], name: &str) -> Error {
     let hint = if near.is_empty() {
         "`kolumn ask --list` shows all".to_owned()
     } else {
-        format!("did you mean {}? `kolumn ask --list` shows all", near.join(" or "))
+        format!(
+            "did you mean {}? `kolumn ask --list` shows all",
+            near.join(" or ")
+        )
     };
     Error::new(ErrorKind::Missing, format!("there is no question '{name}'")).hint(hint)
 }
@@ -557,7 +632,10 @@ mod tests {
     }
 
     fn times() -> TimeReader {
-        TimeReader { zone: chrono_tz::Tz::UTC, now: DateTime::UNIX_EPOCH }
+        TimeReader {
+            zone: chrono_tz::Tz::UTC,
+            now: DateTime::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -584,8 +662,8 @@ mod tests {
         assert!(fails(default).contains("q.sql:2: the default is wrong"));
         let taken = "-- title: t\n-- param output int optional: x\n\nSELECT $output";
         assert!(fails(taken).contains("`output` is taken"));
-        assert!(fails("-- title: t\n\nSELECT 1; SELECT 2").contains("exactly one SELECT"));
-        assert!(fails("-- title: t\n\nDROP TABLE audit").contains("exactly one SELECT"));
+        assert!(fails("-- title: t\n\nSELECT 1; SELECT 2").contains("more than one statement"));
+        assert!(fails("-- title: t\n\nDROP TABLE audit").contains("is one SELECT"));
         assert!(fails("-- title: t\n\nSELEC 1").contains("q.sql: "));
     }
 
@@ -597,7 +675,9 @@ mod tests {
         let evil = "'; DROP TABLE audit; --";
         let given = Values::from([("text".to_owned(), Value::Text(evil.to_owned()))]);
         let values = q.complete(given, &times()).unwrap();
-        let Statement::Statement(bound) = q.bind(&values).unwrap() else { panic!() };
+        let Statement::Statement(bound) = q.bind(&values).unwrap() else {
+            panic!()
+        };
         let text = bound.to_string();
         assert!(text.contains("'''; DROP TABLE audit; --'"), "{text}");
         assert!(text.ends_with("LIMIT 10"), "{text}");
@@ -607,15 +687,28 @@ mod tests {
     #[test]
     fn built_in_questions_are_well_formed() {
         let questions = load(None).unwrap();
-        assert!(questions.iter().all(|q| !q.columns.is_empty() && q.example.is_some()));
+        assert!(
+            questions
+                .iter()
+                .all(|q| !q.columns.is_empty() && q.example.is_some())
+        );
     }
 
     #[test]
     fn near_names_are_suggested() {
         let questions = load(None).unwrap();
         let e = find(&questions, "create-by-user").unwrap_err();
-        assert!(e.hint_text().unwrap().contains("`creates-by-user`"), "{e:?}");
+        assert!(
+            e.hint_text().unwrap().contains("`creates-by-user`"),
+            "{e:?}"
+        );
         assert_eq!(distance("kitten", "sitting"), 3);
-        assert!(find(&questions, "qqq").unwrap_err().hint_text().unwrap().starts_with("`kolumn"));
+        assert!(
+            find(&questions, "qqq")
+                .unwrap_err()
+                .hint_text()
+                .unwrap()
+                .starts_with("`kolumn")
+        );
     }
 }

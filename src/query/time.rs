@@ -54,7 +54,10 @@ impl TimeReader {
             }
         }
         if let Some(span) = span(text) {
-            return self.now.checked_sub_signed(span).ok_or_else(|| not_a_time(text));
+            return self
+                .now
+                .checked_sub_signed(span)
+                .ok_or_else(|| not_a_time(text));
         }
         Err(not_a_time(text))
     }
@@ -75,12 +78,22 @@ impl TimeReader {
             LocalResult::Single(time) => Ok(time.with_timezone(&Utc)),
             LocalResult::Ambiguous(first, second) => Err(Error::new(
                 ErrorKind::Usage,
-                format!("the time {text} came twice in {}: clocks were set back", self.zone),
+                format!(
+                    "the time {text} came twice in {}: clocks were set back",
+                    self.zone
+                ),
             )
-            .hint(format!("write {} or {}", first.to_rfc3339(), second.to_rfc3339()))),
+            .hint(format!(
+                "write {} or {}",
+                first.to_rfc3339(),
+                second.to_rfc3339()
+            ))),
             LocalResult::None => Err(Error::new(
                 ErrorKind::Usage,
-                format!("the time {text} did not exist in {}: clocks were set forward", self.zone),
+                format!(
+                    "the time {text} did not exist in {}: clocks were set forward",
+                    self.zone
+                ),
             )
             .hint("write a time with its offset, such as 2026-03-29T01:30:00Z")),
         }
@@ -88,9 +101,14 @@ impl TimeReader {
 }
 
 fn naive_time(text: &str) -> Option<NaiveDateTime> {
-    ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"]
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+    [
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M",
+        "%Y-%m-%dT%H:%M:%S%.f",
+    ]
+    .iter()
+    .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
 }
 
 fn not_a_time(text: &str) -> Error {
@@ -142,11 +160,18 @@ mod tests {
 
     fn reader(zone: Tz) -> TimeReader {
         let now = DateTime::parse_from_rfc3339("2026-11-20T12:00:00Z").unwrap();
-        TimeReader { zone, now: now.with_timezone(&Utc) }
+        TimeReader {
+            zone,
+            now: now.with_timezone(&Utc),
+        }
     }
 
     fn parsed(zone: Tz, text: &str) -> String {
-        reader(zone).parse(text).unwrap().format("%Y-%m-%dT%H:%M:%S%.fZ").to_string()
+        reader(zone)
+            .parse(text)
+            .unwrap()
+            .format("%Y-%m-%dT%H:%M:%S%.fZ")
+            .to_string()
     }
 
     #[test]
@@ -172,7 +197,16 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_the_forms() {
-        for text in ["", "yesterday", "12x", "d", "2026-13-01", "25:00", "1", "99999999999999d"] {
+        for text in [
+            "",
+            "yesterday",
+            "12x",
+            "d",
+            "2026-13-01",
+            "25:00",
+            "1",
+            "99999999999999d",
+        ] {
             let e = reader(Tz::UTC).parse(text).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Usage, "{text}");
             assert!(e.hint_text().unwrap().contains("30d"));
@@ -186,9 +220,17 @@ mod tests {
         assert!(skipped.to_string().contains("did not exist"));
         let repeated = reader(berlin).parse("2026-10-25 02:30").unwrap_err();
         assert!(repeated.to_string().contains("came twice"));
-        assert!(repeated.hint_text().unwrap().contains("2026-10-25T02:30:00+02:00"));
+        assert!(
+            repeated
+                .hint_text()
+                .unwrap()
+                .contains("2026-10-25T02:30:00+02:00")
+        );
         assert_eq!(parsed(berlin, "2026-10-25 03:30"), "2026-10-25T02:30:00Z");
         // Midnight of this day does not exist in Cairo: the day starts at one o'clock.
-        assert_eq!(parsed(chrono_tz::Africa::Cairo, "2026-04-24"), "2026-04-23T22:00:00Z");
+        assert_eq!(
+            parsed(chrono_tz::Africa::Cairo, "2026-04-24"),
+            "2026-04-23T22:00:00Z"
+        );
     }
 }

@@ -8,6 +8,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::logical_expr::col;
 use datafusion::prelude::SessionContext;
 
+use super::dialect;
 use super::embedded::{SqlFile, VIEWS};
 use super::failure::sql_error;
 use super::header;
@@ -42,8 +43,15 @@ fn parse(file: &SqlFile) -> Result<ViewDoc> {
         .filter(|l| l.key == "column")
         .map(|l| (l.words.clone(), l.value.clone()))
         .collect();
-    let name = file.name.split_once('_').map_or(file.name, |(_, name)| name);
-    Ok(ViewDoc { name: name.to_owned(), title, columns })
+    let name = file
+        .name
+        .split_once('_')
+        .map_or(file.name, |(_, name)| name);
+    Ok(ViewDoc {
+        name: name.to_owned(),
+        title,
+        columns,
+    })
 }
 
 /// Registers every view; `audit` is the table if it exists.
@@ -55,12 +63,19 @@ pub(super) async fn register_all(
     for (file, doc) in VIEWS.iter().zip(&docs) {
         let failed = |e| {
             let cause = sql_error(&e);
-            Error::new(ErrorKind::Bug, format!("{}: {}", file.path, cause.to_chain()))
+            Error::new(
+                ErrorKind::Bug,
+                format!("{}: {}", file.path, cause.to_chain()),
+            )
         };
         if doc.name == "events" {
             let superseding = match audit {
+                // The log tells how many are null, and may not tell the bounds of a boolean.
                 Some(files) => {
-                    files.may_hold(&context.state(), &col("supersedes")).map_err(failed)?
+                    let state = context.state();
+                    let given = col("supersedes").is_not_null();
+                    files.may_hold(&state, &given).map_err(failed)?
+                        && files.may_hold(&state, &col("supersedes")).map_err(failed)?
                 }
                 None => false,
             };
@@ -70,9 +85,17 @@ pub(super) async fn register_all(
                 continue;
             }
         }
-        let plan = context.state().create_logical_plan(file.text).await.map_err(failed)?;
+        let statement = dialect::parse(file.text)
+            .map_err(|e| Error::new(ErrorKind::Bug, format!("{}: {}", file.path, e.to_chain())))?;
+        let plan = context
+            .state()
+            .statement_to_plan(statement)
+            .await
+            .map_err(failed)?;
         let view = ViewTable::new(plan, Some(file.text.to_owned()));
-        context.register_table(doc.name.as_str(), Arc::new(view)).map_err(failed)?;
+        context
+            .register_table(doc.name.as_str(), Arc::new(view))
+            .map_err(failed)?;
     }
     Ok(docs)
 }
@@ -85,7 +108,10 @@ mod tests {
     fn every_view_has_a_number_and_a_header() {
         for (file, doc) in VIEWS.iter().zip(docs().unwrap()) {
             let (number, name) = file.name.split_once('_').expect("NN_name");
-            assert!(number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit()), "{name}");
+            assert!(
+                number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit()),
+                "{name}"
+            );
             assert!(!doc.title.is_empty());
         }
     }

@@ -5,7 +5,7 @@
 //! Filters are always `Inexact`: skipping is conservative, DataFusion checks every row again.
 //! Column order is the table's (partition columns first); Parquet's is the file's, then partitions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
@@ -40,6 +40,7 @@ use deltalake_core::DeltaTable;
 use deltalake_core::kernel::{EagerSnapshot, LogDataHandler};
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use serde::Deserialize;
 use url::{Position, Url};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -69,11 +70,7 @@ pub enum Pruning {
 /// # Errors
 /// `Corrupt` when the table uses a Delta feature that would make answers wrong (deletion vectors,
 /// column mapping) or its log cannot be understood.
-pub fn provider(
-    name: TableName,
-    delta: &DeltaTable,
-    pruning: Pruning,
-) -> Result<Arc<TableFiles>> {
+pub fn provider(name: TableName, delta: &DeltaTable, pruning: Pruning) -> Result<Arc<TableFiles>> {
     Ok(Arc::new(TableFiles::load(name, delta, pruning)?))
 }
 
@@ -83,16 +80,18 @@ pub fn query_schema(name: TableName) -> SchemaRef {
     let partitions = name.partition_columns().len();
     let schema = name.schema();
     let fields = schema.fields().iter().enumerate().map(|(at, field)| {
-        if at >= partitions { viewed(field) } else { Arc::clone(field) }
+        if at >= partitions {
+            viewed(field)
+        } else {
+            Arc::clone(field)
+        }
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn viewed(field: &FieldRef) -> FieldRef {
     match field.data_type() {
-        DataType::Utf8 => {
-            Arc::new(Field::clone(field).with_data_type(DataType::Utf8View))
-        }
+        DataType::Utf8 => Arc::new(Field::clone(field).with_data_type(DataType::Utf8View)),
         _ => Arc::clone(field),
     }
 }
@@ -115,6 +114,8 @@ struct DataFile {
     meta: ObjectMeta,
     partition_values: Vec<ScalarValue>,
     rows: Option<usize>,
+    /// How many rows have no value, by column, as far as the log tells.
+    nulls: HashMap<String, u64>,
     sorted: bool,
 }
 
@@ -137,8 +138,13 @@ impl TableFiles {
             .snapshot()
             .clone();
         refuse_unreadable(name, &snapshot)?;
-        let partition_fields: Vec<FieldRef> =
-            name.schema().fields().iter().take(name.partition_columns().len()).cloned().collect();
+        let partition_fields: Vec<FieldRef> = name
+            .schema()
+            .fields()
+            .iter()
+            .take(name.partition_columns().len())
+            .cloned()
+            .collect();
         let root = root_path(name, delta.table_url())?;
         let tag = name.sort_columns().join(",");
         let log = snapshot
@@ -170,13 +176,22 @@ impl TableFiles {
                 },
                 partition_values,
                 rows: view.num_records(),
+                nulls: null_counts(add.stats.as_deref()),
                 sorted,
             });
         }
         let store_url = ObjectStoreUrl::parse(&delta.table_url()[..Position::BeforePath])
             .map_err(|e| corrupt(name, "its location is no store").because(e))?;
         let schema = query_schema(name);
-        Ok(Self { name, snapshot, pruning, schema, partition_fields, store_url, files })
+        Ok(Self {
+            name,
+            snapshot,
+            pruning,
+            schema,
+            partition_fields,
+            store_url,
+            files,
+        })
     }
 
     /// Which table this is.
@@ -202,8 +217,14 @@ impl TableFiles {
     ///
     /// # Errors
     /// Those of planning the filter.
-    pub fn may_hold(&self, session: &dyn Session, filter: &Expr) -> datafusion::error::Result<bool> {
-        Ok(self.kept(session, std::slice::from_ref(filter))?.contains(&true))
+    pub fn may_hold(
+        &self,
+        session: &dyn Session,
+        filter: &Expr,
+    ) -> datafusion::error::Result<bool> {
+        Ok(self
+            .kept(session, std::slice::from_ref(filter))?
+            .contains(&true))
     }
 
     /// For each file, whether it may hold a row for which all `filters` are true.
@@ -213,7 +234,9 @@ impl TableFiles {
         filters: &[Expr],
     ) -> datafusion::error::Result<Vec<bool>> {
         let all = || vec![true; self.files.len()];
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
+        let Some(filter) = conjunction(filters.iter().cloned()) else {
+            return Ok(all());
+        };
         if self.pruning == Pruning::Off {
             return Ok(all());
         }
@@ -227,11 +250,16 @@ impl TableFiles {
             return Ok(all());
         };
         let log = self.snapshot.log_data();
-        predicate.prune(&LogBounds { files: self, log: &log })
+        predicate.prune(&LogBounds {
+            files: self,
+            log: &log,
+        })
     }
 
     fn file_fields(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.schema.fields()[self.partition_fields.len()..].to_vec()))
+        Arc::new(Schema::new(
+            self.schema.fields()[self.partition_fields.len()..].to_vec(),
+        ))
     }
 
     /// The index of a column of this table in the Parquet source's schema: file columns come first.
@@ -246,17 +274,29 @@ impl TableFiles {
 
     fn groups(&self, kept: &[&DataFile], target: usize) -> (Vec<FileGroup>, bool) {
         let sorted = kept.len() <= SORTED_FILES_MAX && kept.iter().all(|f| f.sorted);
-        let count = if sorted { kept.len() } else { kept.len().min(target.max(1)) };
+        let count = if sorted {
+            kept.len()
+        } else {
+            kept.len().min(target.max(1))
+        };
         let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); count];
         for file in kept {
             // The emptiest group gets the next file; with one group a file, an empty one is first.
-            if let Some(group) = groups.iter_mut().min_by_key(|(bytes, files)| (*bytes, files.len()))
+            if let Some(group) = groups
+                .iter_mut()
+                .min_by_key(|(bytes, files)| (*bytes, files.len()))
             {
                 group.0 += file.meta.size.max(1);
                 group.1.push(self.partitioned(file));
             }
         }
-        (groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect(), sorted)
+        (
+            groups
+                .into_iter()
+                .map(|(_, files)| FileGroup::new(files))
+                .collect(),
+            sorted,
+        )
     }
 
     fn partitioned(&self, file: &DataFile) -> PartitionedFile {
@@ -275,9 +315,17 @@ impl TableFiles {
         let mut columns = vec![ColumnStatistics::new_unknown(); file_columns];
         let rows: Option<usize> = files.iter().map(|f| f.rows).sum();
         for at in 0..self.partition_fields.len() {
-            let values = || files.iter().map(|f| &f.partition_values[at]).filter(|v| !v.is_null());
-            let nulls: Option<usize> =
-                files.iter().filter(|f| f.partition_values[at].is_null()).map(|f| f.rows).sum();
+            let values = || {
+                files
+                    .iter()
+                    .map(|f| &f.partition_values[at])
+                    .filter(|v| !v.is_null())
+            };
+            let nulls: Option<usize> = files
+                .iter()
+                .filter(|f| f.partition_values[at].is_null())
+                .map(|f| f.rows)
+                .sum();
             let bound = |v: Option<&ScalarValue>| match v {
                 Some(v) => Precision::Exact(v.clone()),
                 None => Precision::Absent,
@@ -300,10 +348,16 @@ impl TableFiles {
     }
 
     fn ordering(&self) -> Option<LexOrdering> {
-        let options = SortOptions { descending: false, nulls_first: false };
+        let options = SortOptions {
+            descending: false,
+            nulls_first: false,
+        };
         LexOrdering::new(self.name.sort_columns().iter().filter_map(|column| {
             let index = self.source_index(self.schema.index_of(column).ok()?);
-            Some(PhysicalSortExpr::new(Arc::new(PhysicalColumn::new(column, index)), options))
+            Some(PhysicalSortExpr::new(
+                Arc::new(PhysicalColumn::new(column, index)),
+                options,
+            ))
         }))
     }
 }
@@ -355,13 +409,18 @@ impl TableProvider for TableFiles {
             .collect();
         if kept.is_empty() {
             // A DataSourceExec without files panics in EXPLAIN ANALYZE.
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&columns)?))));
+            return Ok(Arc::new(EmptyExec::new(Arc::new(
+                self.schema.project(&columns)?,
+            ))));
         }
         let source_schema = TableSchema::builder(self.file_fields())
             .with_table_partition_cols(self.partition_fields.clone())
             .build();
         let store = session.runtime_env().object_store(&self.store_url)?;
-        let metadata = session.runtime_env().cache_manager.get_file_metadata_cache();
+        let metadata = session
+            .runtime_env()
+            .cache_manager
+            .get_file_metadata_cache();
         // No `with_predicate`: the FilterPushdown rule hands the filters to the source itself.
         let source = ParquetSource::new(source_schema)
             .with_table_parquet_options(TableParquetOptions {
@@ -378,7 +437,10 @@ impl TableProvider for TableFiles {
             .with_output_ordering(ordering.into_iter().collect())
             .with_limit(limit)
             .with_projection_indices(Some(
-                columns.iter().map(|index| self.source_index(*index)).collect(),
+                columns
+                    .iter()
+                    .map(|index| self.source_index(*index))
+                    .collect(),
             ))?;
         if self.pruning == Pruning::On {
             config = config.with_statistics(Self::statistics(self, &kept));
@@ -395,19 +457,30 @@ struct LogBounds<'a> {
 
 impl LogBounds<'_> {
     fn partition(&self, column: &Column) -> Option<ArrayRef> {
-        let at = self.files.partition_fields.iter().position(|f| *f.name() == column.name)?;
-        ScalarValue::iter_to_array(self.files.files.iter().map(|f| f.partition_values[at].clone()))
-            .ok()
+        let at = self
+            .files
+            .partition_fields
+            .iter()
+            .position(|f| *f.name() == column.name)?;
+        ScalarValue::iter_to_array(
+            self.files
+                .files
+                .iter()
+                .map(|f| f.partition_values[at].clone()),
+        )
+        .ok()
     }
 }
 
 impl PruningStatistics for LogBounds<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.partition(column).or_else(|| self.log.min_values(column))
+        self.partition(column)
+            .or_else(|| self.log.min_values(column))
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.partition(column).or_else(|| self.log.max_values(column).map(widened))
+        self.partition(column)
+            .or_else(|| self.log.max_values(column).map(widened))
     }
 
     fn num_containers(&self) -> usize {
@@ -417,11 +490,21 @@ impl PruningStatistics for LogBounds<'_> {
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
         if let Some(values) = self.partition(column) {
             let counts = self.files.files.iter().enumerate().map(|(at, file)| {
-                if values.is_null(at) { file.rows.map(|r| r as u64) } else { Some(0) }
+                if values.is_null(at) {
+                    file.rows.map(|r| r as u64)
+                } else {
+                    Some(0)
+                }
             });
             return Some(Arc::new(counts.collect::<UInt64Array>()));
         }
-        self.log.null_counts(column)
+        // Not the log handler's: it gives the counts the type of the column.
+        let counts = self
+            .files
+            .files
+            .iter()
+            .map(|f| f.nulls.get(&column.name).copied());
+        Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
@@ -448,8 +531,28 @@ fn widened(values: ArrayRef) -> ArrayRef {
     }
 }
 
+/// The null counts in the statistics of one `Add`. Statistics that cannot be read say nothing.
+fn null_counts(stats: Option<&str>) -> HashMap<String, u64> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Stats {
+        null_count: HashMap<String, serde_json::Value>,
+    }
+    let stats: Stats = stats
+        .and_then(|s| serde_json::from_str(s).ok())
+        .unwrap_or_default();
+    stats
+        .null_count
+        .into_iter()
+        .filter_map(|(name, n)| Some((name, n.as_u64()?)))
+        .collect()
+}
+
 fn corrupt(name: TableName, what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("cannot read table {}: {what}", name.as_str()))
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("cannot read table {}: {what}", name.as_str()),
+    )
 }
 
 /// Deletion vectors and column mapping change what a file's rows mean; both are never written here.
@@ -463,11 +566,16 @@ fn refuse_unreadable(name: TableName, snapshot: &EagerSnapshot) -> Result<()> {
         .is_some_and(|mode| mode != "none");
     for (feature, used) in [
         ("deletion vectors", protocol.contains("\"deletionVectors\"")),
-        ("column mapping", mapped || protocol.contains("\"columnMapping\"")),
+        (
+            "column mapping",
+            mapped || protocol.contains("\"columnMapping\""),
+        ),
     ] {
         if used {
-            return Err(corrupt(name, &format!("another program switched on {feature}"))
-                .hint("rewrite the table without it; kolumn never uses it"));
+            return Err(
+                corrupt(name, &format!("another program switched on {feature}"))
+                    .hint("rewrite the table without it; kolumn never uses it"),
+            );
         }
     }
     Ok(())
@@ -493,7 +601,13 @@ fn partition_value(
         _ => ScalarValue::try_new_null(field.data_type()),
     };
     value.map_err(|e: DataFusionError| {
-        corrupt(name, &format!("a file has an odd value of partition column {}", field.name()))
-            .because(e)
+        corrupt(
+            name,
+            &format!(
+                "a file has an odd value of partition column {}",
+                field.name()
+            ),
+        )
+        .because(e)
     })
 }

@@ -50,13 +50,20 @@ impl<'a> File<'a> {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("arch ive %").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("arch ive ü")
+            .tempdir()
+            .unwrap();
         let url = Url::from_directory_path(folder.path()).unwrap();
         let archive = Archive::open_or_create(&url).await.unwrap();
         for name in TableName::ALL {
             archive.load_or_create(name).await.unwrap();
         }
-        Self { folder, archive, files: 0 }
+        Self {
+            folder,
+            archive,
+            files: 0,
+        }
     }
 
     /// Writes one file of `audit` in one commit, with the bounds that the log is meant to hold.
@@ -85,14 +92,25 @@ impl Fixture {
             .map(|(k, v)| {
                 let value = v.unwrap_or("__HIVE_DEFAULT_PARTITION__");
                 // As Hive writes it: the percent sign is part of the folder's name.
-                format!("{k}={}", value.replace('%', "%25").replace('\'', "%27").replace(' ', "%20"))
+                format!(
+                    "{k}={}",
+                    value
+                        .replace('%', "%25")
+                        .replace('\'', "%27")
+                        .replace(' ', "%20")
+                )
             })
             .collect();
         let path = format!("{}/part-{}.parquet", folders.join("/"), self.files);
         let delta = self.archive.load(name).await.unwrap().unwrap();
         let size = bytes.len() as i64;
         let location = object_store::path::Path::parse(&path).unwrap();
-        delta.log_store().object_store(None).put(&location, bytes.into()).await.unwrap();
+        delta
+            .log_store()
+            .object_store(None)
+            .put(&location, bytes.into())
+            .await
+            .unwrap();
         let tag = name.sort_columns().join(",");
         let add = Add {
             path,
@@ -105,7 +123,9 @@ impl Fixture {
             modification_time: 1_700_000_000_000,
             data_change: true,
             stats: Some(stats(&file.rows, &file.without)),
-            tags: file.sorted.then(|| HashMap::from([("sort".to_owned(), Some(tag))])),
+            tags: file
+                .sorted
+                .then(|| HashMap::from([("sort".to_owned(), Some(tag))])),
             ..no_add()
         };
         let snapshot = delta.snapshot().unwrap().snapshot().clone();
@@ -142,7 +162,9 @@ fn no_add() -> Add {
 }
 
 fn batch_of(schema: &SchemaRef, rows: &[Value]) -> RecordBatch {
-    let mut decoder = ReaderBuilder::new(Arc::clone(schema)).build_decoder().unwrap();
+    let mut decoder = ReaderBuilder::new(Arc::clone(schema))
+        .build_decoder()
+        .unwrap();
     decoder.serialize(rows).unwrap();
     decoder.flush().unwrap().unwrap()
 }
@@ -156,12 +178,15 @@ fn stats(rows: &[Value], without: &[&str]) -> String {
         }
         let values: Vec<&Value> = rows.iter().map(|r| &r[*column]).collect();
         nulls[*column] = json!(values.iter().filter(|v| v.is_null()).count());
-        let mut texts: Vec<String> =
-            values.iter().filter_map(|v| v.as_str()).map(str::to_owned).collect();
+        let mut texts: Vec<String> = values
+            .iter()
+            .filter_map(|v| v.as_str())
+            .map(str::to_owned)
+            .collect();
         texts.sort();
         if let (Some(first), Some(last)) = (texts.first(), texts.last()) {
             let cut = |t: &str| match (column.ends_with("timestamp"), t.split_once('.')) {
-                (true, Some((whole, part))) => format!("{whole}.{}Z", &part[..3]),
+                (true, Some((whole, part))) if part.len() > 4 => format!("{whole}.{}Z", &part[..3]),
                 _ => t.to_owned(),
             };
             min[*column] = json!(cut(first));

@@ -1,4 +1,5 @@
 //! The only integration-test binary.
 
+mod cli;
 mod fixture;
 mod query;

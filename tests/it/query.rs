@@ -14,14 +14,24 @@ use serde_json::json;
 use crate::fixture::{File, Fixture, event};
 
 async fn session(fixture: &Fixture, pruning: Pruning) -> Session {
-    let options = SessionOptions { pruning, ..SessionOptions::default() };
+    let options = SessionOptions {
+        pruning,
+        ..SessionOptions::default()
+    };
     Session::open(&fixture.archive, &options).await.unwrap()
 }
 
 async fn texts(session: &Session, sql: &str) -> Vec<String> {
-    let answer = session.query(sql).await.unwrap_or_else(|e| panic!("{sql}: {}", e.to_chain()));
+    let answer = session
+        .query(sql)
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {}", e.to_chain()));
     let mut rows = Vec::new();
-    for batch in answer.collect().await.unwrap_or_else(|e| panic!("{sql}: {}", e.to_chain())) {
+    for batch in answer
+        .collect()
+        .await
+        .unwrap_or_else(|e| panic!("{sql}: {}", e.to_chain()))
+    {
         let options = FormatOptions::default().with_null("NULL");
         let columns: Vec<_> = batch
             .columns()
@@ -45,13 +55,20 @@ async fn both(fixture: &Fixture, sql: &str) -> Vec<String> {
 }
 
 async fn plan(fixture: &Fixture, sql: &str) -> String {
-    let plan = session(fixture, Pruning::On).await.physical_plan(sql).await.unwrap();
+    let plan = session(fixture, Pruning::On)
+        .await
+        .physical_plan(sql)
+        .await
+        .unwrap();
     displayable(plan.as_ref()).indent(true).to_string()
 }
 
 async fn two_days() -> Fixture {
     let mut fixture = Fixture::new().await;
-    for (day, names) in [("2026-11-19", ["a", "b", "c"]), ("2026-11-20", ["a", "d", "e"])] {
+    for (day, names) in [
+        ("2026-11-19", ["a", "b", "c"]),
+        ("2026-11-20", ["a", "d", "e"]),
+    ] {
         let rows = names
             .iter()
             .enumerate()
@@ -65,16 +82,31 @@ async fn two_days() -> Fixture {
 #[tokio::test]
 async fn partition_columns_come_first_and_have_their_types() {
     let fixture = two_days().await;
-    let rows = both(&fixture, "SELECT * FROM audit ORDER BY stage_timestamp LIMIT 1").await;
-    assert!(rows[0].starts_with("aks-prod|2026-11-19|2026-11-19T10:00:00.123456Z|"), "{}", rows[0]);
-    let types = "SELECT DISTINCT arrow_typeof(cluster), arrow_typeof(date), arrow_typeof(name) FROM audit";
-    assert_eq!(texts(&session(&fixture, Pruning::On).await, types).await, ["Utf8|Date32|Utf8View"]);
+    let rows = both(
+        &fixture,
+        "SELECT * FROM audit ORDER BY stage_timestamp LIMIT 1",
+    )
+    .await;
+    assert!(
+        rows[0].starts_with("aks-prod|2026-11-19|2026-11-19T10:00:00.123456Z|"),
+        "{}",
+        rows[0]
+    );
+    let types =
+        "SELECT DISTINCT arrow_typeof(cluster), arrow_typeof(date), arrow_typeof(name) FROM audit";
+    assert_eq!(
+        texts(&session(&fixture, Pruning::On).await, types).await,
+        ["Utf8|Date32|Utf8View"]
+    );
     let count = "SELECT count(*) FROM audit";
     assert_eq!(both(&fixture, count).await, ["6"]);
     let picked = "SELECT name, date, cluster FROM audit WHERE name = 'd'";
     assert_eq!(both(&fixture, picked).await, ["d|2026-11-20|aks-prod"]);
     let bounds = "SELECT min(date), max(date), min(cluster) FROM audit";
-    assert_eq!(both(&fixture, bounds).await, ["2026-11-19|2026-11-20|aks-prod"]);
+    assert_eq!(
+        both(&fixture, bounds).await,
+        ["2026-11-19|2026-11-20|aks-prod"]
+    );
 }
 
 #[tokio::test]
@@ -92,7 +124,14 @@ async fn files_are_skipped_by_partition_and_by_bounds() {
     }
     let none = plan(&fixture, "SELECT name FROM audit WHERE cluster = 'other'").await;
     assert!(none.contains("EmptyExec"), "{none}");
-    assert_eq!(both(&fixture, "SELECT count(*) FROM audit WHERE cluster = 'other'").await, ["0"]);
+    assert_eq!(
+        both(
+            &fixture,
+            "SELECT count(*) FROM audit WHERE cluster = 'other'"
+        )
+        .await,
+        ["0"]
+    );
     let explained = both(&fixture, "SELECT name FROM audit WHERE cluster = 'other'").await;
     assert!(explained.is_empty());
     texts(
@@ -115,11 +154,18 @@ async fn the_last_microsecond_of_a_file_is_found() {
 #[tokio::test]
 async fn a_partition_without_a_value_is_null_and_no_other_is() {
     let mut fixture = two_days().await;
-    assert_eq!(both(&fixture, "SELECT count(*) FROM audit WHERE date IS NULL").await, ["0"]);
+    assert_eq!(
+        both(&fixture, "SELECT count(*) FROM audit WHERE date IS NULL").await,
+        ["0"]
+    );
     fixture
         .write(File {
             partition: vec![("cluster", Some("x")), ("date", None)],
-            ..File::audit("x", "", vec![event("n", "2026-11-20T10:00:00.5Z", json!({}))])
+            ..File::audit(
+                "x",
+                "",
+                vec![event("n", "2026-11-20T10:00:00.5Z", json!({}))],
+            )
         })
         .await;
     let sql = "SELECT name, date FROM audit WHERE date IS NULL";
@@ -128,7 +174,14 @@ async fn a_partition_without_a_value_is_null_and_no_other_is() {
     assert_eq!(both(&fixture, sql).await, ["6"]);
     let sql = "SELECT count(date), count(*), max(date) FROM audit";
     assert_eq!(both(&fixture, sql).await, ["6|7|2026-11-20"]);
-    assert_eq!(both(&fixture, "SELECT count(*) FROM audit WHERE NOT (date > '2026-11-19')").await, ["3"]);
+    assert_eq!(
+        both(
+            &fixture,
+            "SELECT count(*) FROM audit WHERE NOT (date > '2026-11-19')"
+        )
+        .await,
+        ["3"]
+    );
 }
 
 #[tokio::test]
@@ -136,7 +189,9 @@ async fn odd_names_of_clusters_lead_to_their_files() {
     let mut fixture = Fixture::new().await;
     for cluster in ["it's 50% off", "a b", "plain"] {
         let rows = vec![event(cluster, "2026-11-20T10:00:00Z", json!({}))];
-        fixture.write(File::audit(cluster, "2026-11-20", rows)).await;
+        fixture
+            .write(File::audit(cluster, "2026-11-20", rows))
+            .await;
     }
     let sql = "SELECT name FROM audit WHERE cluster = 'it''s 50% off'";
     assert_eq!(both(&fixture, sql).await, ["it's 50% off"]);
@@ -161,8 +216,14 @@ async fn a_column_that_a_file_does_not_have_is_null() {
         .await;
     let sql = "SELECT cluster, name, replicas, conditions FROM audit WHERE name IS NULL";
     assert_eq!(both(&fixture, sql).await, ["old|NULL|NULL|NULL"]);
-    assert_eq!(both(&fixture, "SELECT count(*) FROM audit WHERE name = 'a'").await, ["2"]);
-    assert_eq!(both(&fixture, "SELECT count(name), count(*) FROM events").await, ["6|7"]);
+    assert_eq!(
+        both(&fixture, "SELECT count(*) FROM audit WHERE name = 'a'").await,
+        ["2"]
+    );
+    assert_eq!(
+        both(&fixture, "SELECT count(name), count(*) FROM events").await,
+        ["6|7"]
+    );
 }
 
 #[tokio::test]
@@ -175,14 +236,24 @@ async fn the_order_of_sorted_files_needs_no_sort() {
     assert_eq!(both(&fixture, sql).await, ["a", "a", "b", "c", "d", "e"]);
     let window = "SELECT name, lag(stage_timestamp) OVER (PARTITION BY resource, namespace, name \
                   ORDER BY stage_timestamp) AS p FROM audit ORDER BY name, stage_timestamp";
-    assert_eq!(both(&fixture, window).await[1], "a|2026-11-19T10:00:00.123456Z");
+    assert_eq!(
+        both(&fixture, window).await[1],
+        "a|2026-11-19T10:00:00.123456Z"
+    );
 }
 
 #[tokio::test]
 async fn files_that_do_not_say_they_are_sorted_are_sorted_again() {
     let mut fixture = Fixture::new().await;
-    let rows = ["c", "a", "b"].map(|n| event(n, "2026-11-20T10:00:00Z", json!({}))).to_vec();
-    fixture.write(File { sorted: false, ..File::audit("x", "2026-11-20", rows) }).await;
+    let rows = ["c", "a", "b"]
+        .map(|n| event(n, "2026-11-20T10:00:00Z", json!({})))
+        .to_vec();
+    fixture
+        .write(File {
+            sorted: false,
+            ..File::audit("x", "2026-11-20", rows)
+        })
+        .await;
     let sql = "SELECT name FROM audit ORDER BY resource, namespace, name";
     assert!(plan(&fixture, sql).await.contains("SortExec"));
     assert_eq!(both(&fixture, sql).await, ["a", "b", "c"]);
@@ -192,9 +263,18 @@ async fn files_that_do_not_say_they_are_sorted_are_sorted_again() {
 async fn the_latest_rows_come_first_with_desc_and_limit() {
     let mut fixture = Fixture::new().await;
     let rows: Vec<_> = (0..500)
-        .map(|at| event(&format!("p{at:03}"), &format!("2026-11-20T10:{:02}:{:02}Z", at / 60, at % 60), json!({})))
+        .map(|at| {
+            event(
+                &format!("p{at:03}"),
+                &format!("2026-11-20T10:{:02}:{:02}Z", at / 60, at % 60),
+                json!({}),
+            )
+        })
         .collect();
-    let file = File { rows_per_group: 50, ..File::audit("x", "2026-11-20", rows) };
+    let file = File {
+        rows_per_group: 50,
+        ..File::audit("x", "2026-11-20", rows)
+    };
     fixture.write(file).await;
     let sql = "SELECT name FROM audit ORDER BY stage_timestamp DESC LIMIT 3";
     assert_eq!(both(&fixture, sql).await, ["p499", "p498", "p497"]);
@@ -216,12 +296,27 @@ async fn nested_columns_and_json_are_read() {
     fixture.write(File::audit("x", "2026-11-20", rows)).await;
     for (sql, expected) in [
         ("SELECT conditions[1]['type'] FROM audit", "Ready"),
-        ("SELECT name FROM audit WHERE array_has(user_groups, 'system:authenticated')", "a"),
-        ("SELECT response_object->'spec'->>'nodeName' FROM audit", "n1"),
+        (
+            "SELECT name FROM audit WHERE array_has(user_groups, 'system:authenticated')",
+            "a",
+        ),
+        (
+            "SELECT response_object->'spec'->>'nodeName' FROM audit",
+            "n1",
+        ),
         ("SELECT json_get_int(response_object, 'n') FROM audit", "3"),
-        ("SELECT c['status'] FROM (SELECT unnest(conditions) AS c FROM audit)", "True"),
-        ("SELECT name FROM audit WHERE text_matches('NODEname\":\"N1', username, response_object)", "a"),
-        ("SELECT duration_text(stage_timestamp - TIMESTAMP '2026-11-20T09:00:00Z') FROM audit", "1h 00m 00s"),
+        (
+            "SELECT c['status'] FROM (SELECT unnest(conditions) AS c FROM audit)",
+            "True",
+        ),
+        (
+            "SELECT name FROM audit WHERE text_matches('NODEname\":\"N1', username, response_object)",
+            "a",
+        ),
+        (
+            "SELECT duration_text(stage_timestamp - TIMESTAMP '2026-11-20T09:00:00Z') FROM audit",
+            "1h 00m 00s",
+        ),
         ("SELECT duration_text(INTERVAL '90 seconds')", "1m 30s"),
     ] {
         assert_eq!(both(&fixture, sql).await, [expected], "{sql}");
@@ -233,22 +328,39 @@ async fn events_leave_out_what_a_fuller_copy_supersedes() {
     let mut fixture = two_days().await;
     let sql = "SELECT name FROM events WHERE cluster = 'y'";
     let text = plan(&fixture, "SELECT name FROM events").await;
-    assert!(!text.contains("Join"), "costs nothing when no file holds a superseding row: {text}");
+    assert!(
+        !text.contains("Join"),
+        "costs nothing when no file holds a superseding row: {text}"
+    );
     let time = "2026-11-20T11:00:00Z";
-    let thin = json!({"response_object_state": "skipped", "response_object": null, "username": null});
+    let thin =
+        json!({"response_object_state": "skipped", "response_object": null, "username": null});
     let full = json!({"supersedes": true, "username": null});
     let other = json!({"response_object_state": "skipped", "username": "bob"});
     for row in [event("a", time, thin), event("a", time, other)] {
-        fixture.write(File::audit("y", "2026-11-20", vec![row])).await;
+        fixture
+            .write(File::audit("y", "2026-11-20", vec![row]))
+            .await;
     }
     assert_eq!(both(&fixture, sql).await, ["a", "a"]);
-    fixture.write(File::audit("y", "2026-11-20", vec![event("a", time, full)])).await;
+    fixture
+        .write(File::audit("y", "2026-11-20", vec![event("a", time, full)]))
+        .await;
     let shown = "SELECT username, response_object_state FROM events WHERE cluster = 'y' ORDER BY 1";
     assert_eq!(both(&fixture, shown).await, ["bob|skipped", "NULL|present"]);
     // The superseding copy may itself have lost a body: it must not vanish before itself.
     let partly = json!({"supersedes": true, "request_object_state": "truncated"});
-    fixture.write(File::audit("z", "2026-11-20", vec![event("q", time, partly)])).await;
-    assert_eq!(both(&fixture, "SELECT name FROM events WHERE cluster = 'z'").await, ["q"]);
+    fixture
+        .write(File::audit(
+            "z",
+            "2026-11-20",
+            vec![event("q", time, partly)],
+        ))
+        .await;
+    assert_eq!(
+        both(&fixture, "SELECT name FROM events WHERE cluster = 'z'").await,
+        ["q"]
+    );
 }
 
 #[tokio::test]
@@ -267,9 +379,16 @@ async fn sql_can_only_read() {
     ] {
         let e = session.query(sql).await.unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Usage, "{sql}: {}", e.to_chain());
-        assert!(e.hint_text().is_some() || sql.contains("EXPLAIN"), "{sql}: {}", e.to_chain());
+        assert!(
+            e.hint_text().is_some() || sql.contains("EXPLAIN"),
+            "{sql}: {}",
+            e.to_chain()
+        );
     }
-    let e = session.query("SELECT * FROM '/etc/passwd'").await.unwrap_err();
+    let e = session
+        .query("SELECT * FROM '/etc/passwd'")
+        .await
+        .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Usage);
     for (sql, part) in [
         ("SELEC 1", "cannot be understood"),
@@ -288,8 +407,10 @@ async fn sql_can_only_read() {
 async fn limits_end_a_query_with_a_hint() {
     let fixture = two_days().await;
     let many = "SELECT count(*) FROM range(0, 100000000) a CROSS JOIN range(0, 1000) b";
-    let options =
-        SessionOptions { timeout: Some(Duration::from_millis(200)), ..SessionOptions::default() };
+    let options = SessionOptions {
+        timeout: Some(Duration::from_millis(200)),
+        ..SessionOptions::default()
+    };
     let slow = Session::open(&fixture.archive, &options).await.unwrap();
     let e = match slow.query(many).await {
         Err(e) => e,
@@ -297,7 +418,10 @@ async fn limits_end_a_query_with_a_hint() {
     };
     assert_eq!(e.kind(), ErrorKind::Limit, "{}", e.to_chain());
     assert!(e.hint_text().unwrap().contains("--timeout"));
-    let options = SessionOptions { memory_bytes: 1 << 20, ..SessionOptions::default() };
+    let options = SessionOptions {
+        memory_bytes: 1 << 20,
+        ..SessionOptions::default()
+    };
     let small = Session::open(&fixture.archive, &options).await.unwrap();
     let big = "SELECT a.value, count(*) FROM range(0, 3000000) a JOIN range(0, 3000000) b ON a.value = b.value GROUP BY 1";
     let e = match small.query(big).await {
@@ -309,7 +433,10 @@ async fn limits_end_a_query_with_a_hint() {
 }
 
 fn times() -> TimeReader {
-    TimeReader { zone: chrono_tz::Tz::UTC, now: "2026-11-21T00:00:00Z".parse().unwrap() }
+    TimeReader {
+        zone: chrono_tz::Tz::UTC,
+        now: "2026-11-21T00:00:00Z".parse().unwrap(),
+    }
 }
 
 #[tokio::test]
@@ -320,22 +447,44 @@ async fn a_question_is_asked_with_bound_values() {
     let question = question::Question::parse("q", "q.sql", text).unwrap();
     let ask = async |given: Values| {
         let values = question.complete(given, &times()).unwrap();
-        let batches = question.ask(&session, &values).await.unwrap().collect().await.unwrap();
+        let batches = question
+            .ask(&session, &values)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
         batches.iter().map(|b| b.num_rows()).sum::<usize>()
     };
     let given = |name: &str, value| Values::from([(name.to_owned(), value)]);
     assert_eq!(ask(Values::new()).await, 5);
     assert_eq!(ask(given("name", Value::Text("a".into()))).await, 2);
-    assert_eq!(ask(given("name", Value::Text("a' OR 'a'='a".into()))).await, 0);
-    assert_eq!(ask(given("names", Value::TextList(vec!["a".into(), "e'".into()]))).await, 2);
+    assert_eq!(
+        ask(given("name", Value::Text("a' OR 'a'='a".into()))).await,
+        0
+    );
+    assert_eq!(
+        ask(given(
+            "names",
+            Value::TextList(vec!["a".into(), "e'".into()])
+        ))
+        .await,
+        2
+    );
     assert_eq!(ask(given("limit", Value::Int(1))).await, 1);
     assert_eq!(ask(given("code", Value::Int(-1))).await, 0);
     let day = Value::Time("2026-11-20T00:00:00Z".parse().unwrap());
     assert_eq!(ask(given("since", day.clone())).await, 3);
-    let plan = question.to_sql(&question.complete(given("since", day), &times()).unwrap()).unwrap();
+    let plan = question
+        .to_sql(&question.complete(given("since", day), &times()).unwrap())
+        .unwrap();
     let plan = session.physical_plan(&plan).await.unwrap();
     let plan = displayable(plan.as_ref()).indent(true).to_string();
-    assert_eq!(plan.matches(".parquet").count(), 1, "a bound time prunes: {plan}");
+    assert_eq!(
+        plan.matches(".parquet").count(),
+        1,
+        "a bound time prunes: {plan}"
+    );
 }
 
 #[tokio::test]
@@ -364,9 +513,14 @@ async fn an_answer_says_what_it_cannot_know() {
         ]
     );
     let since = Value::Time("2026-11-30T00:00:00Z".parse().unwrap());
-    let values = question.complete(Values::from([("since".into(), since)]), &times()).unwrap();
+    let values = question
+        .complete(Values::from([("since".into(), since)]), &times())
+        .unwrap();
     let notes = question.notes(&session, &values, 0).await.unwrap();
-    assert!(notes[0].starts_with("no events at all in this window; the archive holds 9"), "{notes:?}");
+    assert!(
+        notes[0].starts_with("no events at all in this window; the archive holds 9"),
+        "{notes:?}"
+    );
     let values = question.complete(Values::new(), &times()).unwrap();
     let notes = question.notes(&session, &values, 0).await.unwrap();
     assert!(notes[2].starts_with("no rows; the archive holds 9 events in this window, from"));
@@ -376,7 +530,10 @@ async fn an_answer_says_what_it_cannot_know() {
 async fn an_empty_archive_answers_with_no_rows() {
     let fixture = Fixture::new().await;
     for table in ["audit", "events", "rejected", "ledger"] {
-        assert_eq!(both(&fixture, &format!("SELECT count(*) FROM {table}")).await, ["0"]);
+        assert_eq!(
+            both(&fixture, &format!("SELECT count(*) FROM {table}")).await,
+            ["0"]
+        );
     }
     assert!(fixture.folder.path().join("audit/_delta_log").is_dir());
 }
