@@ -2,11 +2,14 @@
 
 pub mod cli;
 pub mod clock;
+pub mod commit;
 pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;
 pub mod output;
+pub mod pipeline;
 pub mod query;
+pub mod source;
 pub mod table;

@@ -1,24 +1,219 @@
-//! `kolumn ingest`: placeholder until the writing side lands.
+//! `kolumn ingest`: from locations typed by a person to a report. Decides where the redaction key
+//! comes from, spools standard input, shows progress, and turns what happened into an exit code:
+//! 0 everything is in, 1 finished but something was rejected or could not be read.
 
-use std::process::ExitCode;
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::plan::Plan;
-use crate::error::{Error, ErrorKind, Result};
+use super::{ingest_progress::Progress, ingest_report, plan::Plan};
+use crate::{
+    clock,
+    decode::FormatFamily,
+    error::{Context as _, Error, ErrorKind, Result},
+    layout::partition::ClusterName,
+    output::terminal,
+    pipeline::{self, Options, Redaction, plan::spooled},
+    source::list::{Listing, list},
+    table::Archive,
+};
 
 /// Arguments of `kolumn ingest`.
 #[derive(Debug, Args)]
-pub struct IngestArgs {}
+#[command(after_help = "Examples:
+  kolumn ingest /var/log/kubernetes/audit
+  kolumn ingest --cluster prod 'audit/*.log.gz'
+  kolumn ingest insights-logs-kube-audit insights-logs-kube-audit-admin
+  ssh master cat /var/log/audit.log | kolumn ingest --cluster prod -
+
+Run it as often as you like: what is stored already is not stored again.")]
+pub struct IngestArgs {
+    /// Files, folders, globs, or - for standard input; plain, gzip or zstd
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Cluster name of all records [default: kolumn.toml, else what the records tell, else `default`]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Take only records of this format, reject others
+    #[arg(long, value_enum, default_value_t = FormatFamily::Auto)]
+    pub format: FormatFamily,
+    /// How to report at the end, on stdout
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub report: ReportFormat,
+    /// Store values of Secrets and tokens as received. Everyone who can read the archive can then use them
+    #[arg(long)]
+    pub no_redaction: bool,
+    /// File with the key under which redacted values are digested [default: made once, in the state folder]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KOLUMN_REDACTION_KEY_FILE",
+        conflicts_with = "no_redaction"
+    )]
+    pub redaction_key: Option<PathBuf>,
+    /// Memory for sorting rows, such as 256MiB; a larger one makes fewer, smaller files
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+}
+
+/// How to report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    Text,
+    /// One JSON object, for monitoring.
+    Json,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// Always: it is not there yet.
-#[expect(clippy::unused_async, reason = "the writing side replaces this file")]
-pub async fn run(_args: IngestArgs, _plan: &Plan) -> Result<ExitCode> {
-    Err(Error::new(
-        ErrorKind::Usage,
-        "ingest is not in this version",
-    ))
+/// `Missing` for a source that does not exist, and the errors of [`pipeline::ingest`].
+pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
+    let started = clock::now();
+    let options = options(&args, plan)?;
+    let archive_path = plan
+        .archive
+        .to_file_path()
+        .ok()
+        .and_then(|p| fs::canonicalize(p).ok());
+    let mut spools = Vec::new();
+    let mut listings = Vec::new();
+    for source in &args.sources {
+        listings.push(match source.as_str() {
+            "-" => spool_stdin(&mut spools)?,
+            location => list(location, archive_path.as_deref())?,
+        });
+    }
+    let archive = Archive::open_or_create(&plan.archive).await?;
+    if args.no_redaction {
+        terminal::note("warning: --no-redaction stores Secrets and tokens readable in the archive");
+    }
+    let progress = Arc::new(Progress::new());
+    let work = pipeline::ingest(archive, listings, options, Arc::clone(&progress) as _);
+    let done = super::interruptible(work).await;
+    progress.finish();
+    let report = done.map_err(|e| match e.kind() {
+        ErrorKind::Interrupted => {
+            e.hint("nothing is half done: the next run goes on where this one was")
+        }
+        _ => e,
+    })?;
+    let seconds = (clock::now() - started).as_seconds_f64();
+    match args.report {
+        ReportFormat::Text => ingest_report::print_text(&report, seconds, &plan.archive)?,
+        ReportFormat::Json => ingest_report::print_json(&report, seconds)?,
+    }
+    Ok(if ingest_report::is_clean(&report) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+fn options(args: &IngestArgs, plan: &Plan) -> Result<Options> {
+    let defaults = Options::default();
+    let cluster = args.cluster.as_ref().or(plan.config.cluster.as_ref());
+    let memory = args.memory.as_ref().or(plan.config.ingest.memory.as_ref());
+    Ok(Options {
+        cluster: cluster.map(|c| ClusterName::parse(c)).transpose()?,
+        redaction: redaction(args, plan)?,
+        threads: std::thread::available_parallelism().map_or(defaults.threads, usize::from),
+        buffer_bytes: memory
+            .map(|m| super::plan::parse_bytes(m))
+            .transpose()?
+            .unwrap_or(defaults.buffer_bytes),
+        format: args.format,
+        ..defaults
+    })
+}
+
+fn redaction(args: &IngestArgs, plan: &Plan) -> Result<Redaction> {
+    if args.no_redaction {
+        return Ok(Redaction::Off);
+    }
+    let given = args
+        .redaction_key
+        .as_ref()
+        .or(plan.config.ingest.redaction_key.as_ref());
+    let key = match (given, &plan.state_folder) {
+        (Some(path), _) => read_key(path)?,
+        (None, Some(folder)) => own_key(&folder.join("redaction.key"))?,
+        (None, None) => {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "cannot keep a redaction key: there is no home folder",
+            )
+            .hint("name a key file with --redaction-key, 64 hex digits"));
+        }
+    };
+    Ok(Redaction::On(key))
+}
+
+fn read_key(path: &Path) -> Result<[u8; 32]> {
+    let text = fs::read_to_string(path)
+        .context(format!("cannot read redaction key {}", path.display()))?;
+    blake3::Hash::from_hex(text.trim())
+        .map(|h| *h.as_bytes())
+        .map_err(|e| {
+            Error::new(
+                ErrorKind::Usage,
+                format!("{} is no redaction key", path.display()),
+            )
+            .because(e)
+            .hint("a key is 64 hex digits, as `openssl rand -hex 32` makes")
+        })
+}
+
+/// Reads this machine's key, making it first if there is none. Two makers at once use the same one.
+fn own_key(path: &Path) -> Result<[u8; 32]> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).context(format!("cannot make {}", folder.display()))?;
+    }
+    let mut new = fs::OpenOptions::new();
+    new.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut new, 0o600);
+    // Written aside and linked into place, so that nobody ever reads half a key.
+    let aside = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
+    if !fs::exists(path).unwrap_or(false) {
+        let act = || format!("cannot make redaction key {}", path.display());
+        let random: [uuid::Uuid; 3] = std::array::from_fn(|_| uuid::Uuid::new_v4());
+        let key = blake3::hash(&random.map(uuid::Uuid::into_bytes).concat());
+        let mut file = new.open(&aside).context(act())?;
+        writeln!(file, "{key}").context(act())?;
+        let linked = fs::hard_link(&aside, path);
+        fs::remove_file(&aside).context(act())?;
+        if let Err(e) = linked
+            && e.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(e).context(act());
+        }
+    }
+    read_key(path)
+}
+
+/// Copies standard input to a file, so that it can be told by content and read like any object.
+fn spool_stdin(spools: &mut Vec<tempfile::NamedTempFile>) -> Result<Listing> {
+    let act = "cannot copy standard input to a temporary file";
+    let mut spool = tempfile::Builder::new()
+        .prefix("kolumn-stdin-")
+        .tempfile()
+        .context(act)?;
+    io::copy(&mut io::stdin().lock(), &mut spool).context(act)?;
+    // Each stream is a source of its own: it cannot be read again, so nobody else may wait for it.
+    let source = format!("stdin-{}", uuid::Uuid::new_v4().simple());
+    let object = spooled(spool.path(), format!("stdin:{source}"))?;
+    spools.push(spool);
+    Ok(Listing {
+        source,
+        objects: vec![object],
+        failures: Vec::new(),
+    })
 }

@@ -7,6 +7,8 @@ pub mod ask;
 pub mod demo;
 pub mod export;
 pub mod ingest;
+pub mod ingest_progress;
+pub mod ingest_report;
 pub mod plan;
 pub mod query;
 pub mod report;

@@ -55,8 +55,10 @@ pub struct QueryConfig {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngestConfig {
-    /// Memory for an ingest, such as `512MiB`.
+    /// Memory for sorting rows, such as `256MiB`.
     pub memory: Option<String>,
+    /// File with the key under which redacted values are digested.
+    pub redaction_key: Option<PathBuf>,
 }
 
 impl Config {

@@ -1,1 +1,375 @@
+//! Where one record ends: a stream of bytes into chunks of whole frames.
+//!
+//! A frame is a line, or, in pretty-printed files, a whole JSON document. Frames are cut without
+//! being understood, so this runs at the speed of the disk; what a frame holds is decided elsewhere
+//! and on other threads. The last frame, if it has no end, is left to the caller.
 
+/// A frame may be this long: an audit event holds a request and a response object, each bounded by
+/// etcd's 1.5 MiB, and a webhook body is at most 10 MiB; 64 MiB leaves room for arrays of these.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that a chunk holds at least, unless the stream ends.
+pub const CHUNK_BYTES: usize = 4 << 20;
+
+/// How frames end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// At each newline.
+    Lines,
+    /// Where the brackets of a JSON document close: it is printed over several lines.
+    Documents,
+}
+
+impl Framing {
+    /// Tells by the first line: one that ends inside a JSON value, between two tokens, is the
+    /// beginning of a pretty-printed document.
+    pub fn sniff(head: &[u8]) -> Self {
+        let text = skip_bom(head).trim_ascii_start();
+        let Some(end) = memchr::memchr(b'\n', text) else {
+            return Self::Lines;
+        };
+        let line = text[..end].trim_ascii();
+        let opens = matches!(line.first(), Some(b'{' | b'['));
+        let ends_open = matches!(line.last(), Some(b'{' | b'[' | b',' | b':'));
+        if opens && ends_open {
+            Self::Documents
+        } else {
+            Self::Lines
+        }
+    }
+}
+
+/// Text without its byte order mark.
+pub fn skip_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Whole frames, one after the other.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Offset of the first byte in the decompressed object.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// How the frames end.
+    pub framing: Framing,
+}
+
+impl Chunk {
+    /// The frames with their offsets in the object; blank lines are none.
+    pub fn frames(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let whole = self.framing == Framing::Documents;
+        let mut rest = 0..self.bytes.len();
+        std::iter::from_fn(move || {
+            while !rest.is_empty() {
+                let start = rest.start;
+                let end = if whole {
+                    rest.end
+                } else {
+                    memchr::memchr(b'\n', &self.bytes[rest.clone()]).map_or(rest.end, |i| start + i)
+                };
+                rest.start = rest.end.min(end + 1);
+                let offset = self.offset + start as u64;
+                let mut frame = &self.bytes[start..end];
+                if offset == 0 {
+                    frame = skip_bom(frame);
+                }
+                if !frame.trim_ascii().is_empty() {
+                    return Some((offset, frame));
+                }
+            }
+            None
+        })
+    }
+}
+
+/// What comes out of the framer.
+#[derive(Debug)]
+pub enum Framed {
+    /// Whole frames.
+    Chunk(Chunk),
+    /// A frame over [`FRAME_BYTES_MAX`], with its beginning only.
+    Oversize {
+        /// Offset in the object.
+        offset: u64,
+        /// Length of the whole frame, bytes.
+        length: u64,
+        /// The first bytes.
+        head: Vec<u8>,
+    },
+}
+
+/// Bytes kept of an oversize frame.
+const OVERSIZE_HEAD_BYTES: usize = 1 << 20;
+
+/// Cuts a stream into chunks.
+#[derive(Debug)]
+pub struct Framer {
+    framing: Framing,
+    /// Offset of `buffer` in the object.
+    offset: u64,
+    buffer: Vec<u8>,
+    /// Where to go on looking for an end.
+    scanned: usize,
+    document: DocumentScan,
+    /// The beginning and length so far of a frame that is being skipped.
+    oversize: Option<(u64, u64, Vec<u8>)>,
+    /// Digest of the bytes before `buffer`.
+    digest: blake3::Hasher,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct DocumentScan {
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+}
+
+impl DocumentScan {
+    /// True if the document, or a stray line between documents, ends with this byte.
+    fn ends_with(&mut self, byte: u8) -> bool {
+        if self.in_text {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_text = false,
+                _ => {}
+            }
+            return false;
+        }
+        match byte {
+            b'"' if self.depth > 0 => self.in_text = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            b'\n' => return self.depth == 0,
+            _ => {}
+        }
+        false
+    }
+}
+
+impl Framer {
+    /// A framer for a stream that starts at an offset of its object.
+    pub fn new(framing: Framing, offset: u64) -> Self {
+        Self {
+            framing,
+            offset,
+            buffer: Vec::new(),
+            scanned: 0,
+            document: DocumentScan::default(),
+            oversize: None,
+            digest: blake3::Hasher::new(),
+        }
+    }
+
+    /// BLAKE3 digest of all bytes that were handed out, hex.
+    pub fn digest(&self) -> String {
+        self.digest.finalize().to_hex().to_string()
+    }
+
+    /// Takes bytes in and hands whole frames out.
+    pub fn push(&mut self, bytes: &[u8], out: &mut dyn FnMut(Framed)) {
+        let mut bytes = bytes;
+        if self.oversize.is_some() {
+            let Some(rest) = self.skip_oversize(bytes, out) else {
+                return;
+            };
+            bytes = rest;
+        }
+        self.buffer.extend_from_slice(bytes);
+        match self.framing {
+            Framing::Lines => self.cut_lines(out),
+            Framing::Documents => self.cut_documents(out),
+        }
+        if self.buffer.len() > FRAME_BYTES_MAX {
+            let mut head = std::mem::take(&mut self.buffer);
+            let length = head.len() as u64;
+            self.digest.update(&head);
+            head.truncate(OVERSIZE_HEAD_BYTES);
+            self.oversize = Some((self.offset, length, head));
+            self.offset += length;
+            self.scanned = 0;
+            self.document = DocumentScan::default();
+        }
+    }
+
+    /// Skips to the end of the line in which an oversize frame ends; documents begin anew there.
+    fn skip_oversize<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        out: &mut dyn FnMut(Framed),
+    ) -> Option<&'b [u8]> {
+        let end = memchr::memchr(b'\n', bytes);
+        let skipped = end.map_or(bytes.len(), |i| i + 1);
+        self.offset += skipped as u64;
+        self.digest.update(&bytes[..skipped]);
+        if let Some((_, length, _)) = &mut self.oversize {
+            *length += skipped as u64;
+        }
+        end?;
+        if let Some((offset, length, head)) = self.oversize.take() {
+            out(Framed::Oversize {
+                offset,
+                length,
+                head,
+            });
+        }
+        bytes.get(skipped..)
+    }
+
+    fn cut_lines(&mut self, out: &mut dyn FnMut(Framed)) {
+        if self.buffer.len() < CHUNK_BYTES {
+            return;
+        }
+        let unseen = self.buffer.get(self.scanned..).unwrap_or_default();
+        match memchr::memrchr(b'\n', unseen) {
+            Some(i) => self.emit(self.scanned + i + 1, out),
+            None => self.scanned = self.buffer.len(),
+        }
+    }
+
+    fn cut_documents(&mut self, out: &mut dyn FnMut(Framed)) {
+        while self.scanned < self.buffer.len() {
+            let byte = self.buffer[self.scanned];
+            self.scanned += 1;
+            if self.document.ends_with(byte) {
+                let end = self.scanned;
+                self.emit(end, out);
+            }
+        }
+    }
+
+    fn emit(&mut self, end: usize, out: &mut dyn FnMut(Framed)) {
+        let rest = self.buffer.split_off(end);
+        let bytes = std::mem::replace(&mut self.buffer, rest);
+        let chunk = Chunk {
+            offset: self.offset,
+            bytes,
+            framing: self.framing,
+        };
+        self.digest.update(&chunk.bytes);
+        self.offset += end as u64;
+        self.scanned = 0;
+        self.document = DocumentScan::default();
+        if !chunk.bytes.trim_ascii().is_empty() {
+            out(Framed::Chunk(chunk));
+        }
+    }
+
+    /// Ends the stream: hands out every frame that has an end, and gives back what has none.
+    pub fn finish(&mut self, out: &mut dyn FnMut(Framed)) -> Option<Chunk> {
+        if let Some((offset, length, head)) = self.oversize.take() {
+            out(Framed::Oversize {
+                offset,
+                length,
+                head,
+            });
+        }
+        if self.framing == Framing::Lines
+            && let Some(i) = memchr::memrchr(b'\n', &self.buffer)
+        {
+            self.emit(i + 1, out);
+        }
+        if self.buffer.trim_ascii().is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut self.buffer);
+        Some(Chunk {
+            offset: self.offset,
+            bytes,
+            framing: self.framing,
+        })
+    }
+
+    /// Takes an unfinished last frame for whole after all.
+    pub fn accept(&mut self, tail: &Chunk) {
+        self.digest.update(&tail.bytes);
+        self.offset += tail.bytes.len() as u64;
+    }
+
+    /// Offset in the object up to which everything was handed out.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use super::*;
+
+    fn run(
+        framing: Framing,
+        input: &[u8],
+        step: usize,
+    ) -> (Vec<(u64, String)>, Option<Range<u64>>) {
+        let mut framer = Framer::new(framing, 0);
+        let mut chunks = Vec::new();
+        for part in input.chunks(step) {
+            framer.push(part, &mut |f| chunks.push(f));
+        }
+        let tail = framer
+            .finish(&mut |f| chunks.push(f))
+            .map(|c| c.offset..c.offset + c.bytes.len() as u64);
+        let frames = chunks.iter().flat_map(|f| match f {
+            Framed::Chunk(c) => c
+                .frames()
+                .map(|(o, f)| (o, String::from_utf8_lossy(f).trim().to_owned()))
+                .collect::<Vec<_>>(),
+            Framed::Oversize { offset, length, .. } => {
+                vec![(*offset, format!("oversize {length}"))]
+            }
+        });
+        (frames.collect(), tail)
+    }
+
+    #[test]
+    fn lines_keep_their_offsets_and_the_unfinished_one_is_given_back() {
+        let input = b"{\"a\":1}\n\n{\"b\":2}\r\n{\"c\"";
+        for step in 1..input.len() {
+            let (frames, tail) = run(Framing::Lines, input, step);
+            assert_eq!(
+                frames,
+                [(0, "{\"a\":1}".to_owned()), (9, "{\"b\":2}".to_owned())]
+            );
+            assert_eq!(tail, Some(18..22));
+        }
+    }
+
+    #[test]
+    fn a_pretty_printed_document_is_one_frame() {
+        let input = b"\xef\xbb\xbf{\n \"records\": [ {\"x\": \"}\\\"{\"} ]\n}\n{\n}\nstray\n";
+        assert_eq!(Framing::sniff(input), Framing::Documents);
+        for step in 1..input.len() {
+            let (frames, tail) = run(Framing::Documents, input, step);
+            assert_eq!(frames.len(), 3, "{frames:?}");
+            assert_eq!(frames[1].1, "{\n}");
+            assert_eq!(frames[2].1, "stray");
+            assert_eq!(tail, None);
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_reported_and_the_next_line_is_read() {
+        let mut input = vec![b'x'; FRAME_BYTES_MAX + 10];
+        input.extend_from_slice(b"\n{\"next\":1}\n");
+        let (frames, tail) = run(Framing::Lines, &input, 1 << 20);
+        assert_eq!(frames.len(), 2);
+        assert_eq!(frames[0], (0, format!("oversize {}", FRAME_BYTES_MAX + 11)));
+        assert_eq!(frames[1].1, "{\"next\":1}");
+        assert_eq!(tail, None);
+    }
+
+    #[test]
+    fn a_truncated_line_of_a_line_file_does_not_make_it_a_document_file() {
+        assert_eq!(
+            Framing::sniff(b"{\"kind\":\"Event\",\"auditID\":\"x\n{\"a\":1}\n"),
+            Framing::Lines
+        );
+        assert_eq!(Framing::sniff(b"[\n{}\n]"), Framing::Documents);
+    }
+}

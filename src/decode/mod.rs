@@ -47,6 +47,34 @@ impl Format {
     }
 }
 
+/// Formats as a person asks for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum FormatFamily {
+    /// Told by content, record by record
+    Auto,
+    /// JSON lines of kube-apiserver
+    AuditJson,
+    /// Legacy text lines of kube-apiserver
+    AuditLegacy,
+    /// `EventList` bodies of the audit webhook
+    AuditWebhook,
+    /// AKS: diagnostic settings, Event Hub, Log Analytics exports
+    Aks,
+}
+
+impl FormatFamily {
+    /// True if records of a format are wanted.
+    pub fn takes(self, format: Format) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::AuditJson => format == Format::AuditJson,
+            Self::AuditLegacy => format == Format::AuditLegacy,
+            Self::AuditWebhook => format == Format::AuditWebhook,
+            Self::Aks => matches!(format, Format::AksDiagnostic | Format::AksTable),
+        }
+    }
+}
+
 /// The wrapper that a cloud puts around an event.
 #[derive(Debug, Default, Clone)]
 pub struct Envelope<'a> {

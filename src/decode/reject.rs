@@ -49,6 +49,8 @@ pub enum Reason {
     NoTimestamp,
     /// A log category that this version does not archive.
     UnsupportedCategory,
+    /// A record of another format than the one that was asked for.
+    UnexpectedFormat,
     /// The record is longer than the limit.
     RecordTooLong,
     /// The compressed stream is damaged or ends too early.
@@ -69,6 +71,7 @@ impl Reason {
             Self::InvalidLegacyLine => "invalid-legacy-line",
             Self::NoTimestamp => "no-timestamp",
             Self::UnsupportedCategory => "unsupported-category",
+            Self::UnexpectedFormat => "unexpected-format",
             Self::RecordTooLong => "record-too-long",
             Self::DamagedCompression => "damaged-compression",
             Self::DecompressionBomb => "decompression-bomb",

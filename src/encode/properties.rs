@@ -38,7 +38,8 @@ const UNIQUE: [&str; 4] = ["audit_id", "envelope_time", "legacy_line", "record_d
 /// # Errors
 /// `Bug` if the level is none of zstd's.
 pub fn writer_properties(table: TableName, zstd_level: i32) -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(zstd_level).context(format!("cannot use zstd level {zstd_level}"))?;
+    let level =
+        ZstdLevel::try_new(zstd_level).context(format!("cannot use zstd level {zstd_level}"))?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_writer_version(WriterVersion::PARQUET_1_0)

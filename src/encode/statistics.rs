@@ -4,7 +4,7 @@
 //! must widen an upper bound; texts are cut to 64 bytes, an upper bound rounded up.
 
 use arrow::{
-    array::{Array, AsArray, ArrayRef},
+    array::{Array, ArrayRef, AsArray},
     datatypes::{DataType, Int64Type, TimestampMicrosecondType},
 };
 use chrono::{DateTime, SecondsFormat};
@@ -26,7 +26,9 @@ pub fn delta_statistics(rows: &SortedRows<'_>) -> Result<String> {
     let schema = row_schema(rows.table());
     let (mut lower, mut upper, mut nulls) = (Map::new(), Map::new(), Map::new());
     for name in rows.table().bounded_columns() {
-        let index = schema.index_of(name).context("cannot find a bounded column")?;
+        let index = schema
+            .index_of(name)
+            .context("cannot find a bounded column")?;
         let array = rows.column(index, 0, rows.len())?;
         nulls.insert((*name).to_owned(), json!(array.null_count()));
         if let Some((least, greatest)) = bounds(&array) {
@@ -75,7 +77,9 @@ fn time_value(micros: i64) -> Value {
 }
 
 fn cut(text: &str) -> &str {
-    let end = (0..=TEXT_BOUND_BYTES.min(text.len())).rev().find(|i| text.is_char_boundary(*i));
+    let end = (0..=TEXT_BOUND_BYTES.min(text.len()))
+        .rev()
+        .find(|i| text.is_char_boundary(*i));
     text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 

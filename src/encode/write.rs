@@ -11,17 +11,16 @@ use arrow::datatypes::SchemaRef;
 use parquet::{
     arrow::{
         ArrowSchemaConverter,
-        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+        arrow_writer::{
+            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+        },
     },
     file::{properties::WriterProperties, writer::SerializedFileWriter},
 };
 
 use crate::{
     error::{Context as _, Error, ErrorKind, Result},
-    layout::{
-        build::row_schema,
-        sort::SortedRows,
-    },
+    layout::{build::row_schema, sort::SortedRows},
 };
 
 /// Rows gathered at a time: a few MiB of bodies.
@@ -70,17 +69,26 @@ pub fn encode(
     while from < rows.len() {
         let to = rows.len().min(from.saturating_add(group_rows));
         let index = writer.flushed_row_groups().len();
-        let columns = factory.create_column_writers(index).context("cannot begin a row group")?;
+        let columns = factory
+            .create_column_writers(index)
+            .context("cannot begin a row group")?;
         let chunks = encode_group(rows, &schema, columns, (from, to), threads)?;
-        let mut group = writer.next_row_group().context("cannot begin a row group")?;
+        let mut group = writer
+            .next_row_group()
+            .context("cannot begin a row group")?;
         for chunk in chunks {
-            chunk.append_to_row_group(&mut group).context("cannot write a column")?;
+            chunk
+                .append_to_row_group(&mut group)
+                .context("cannot write a column")?;
         }
         group.close().context("cannot end a row group")?;
         from = to;
     }
     let bytes = writer.into_inner().context("cannot end a Parquet file")?;
-    Ok(EncodedFile { bytes, rows: rows.len() })
+    Ok(EncodedFile {
+        bytes,
+        rows: rows.len(),
+    })
 }
 
 /// One column of the schema with the writers of its leaves.
@@ -136,7 +144,10 @@ fn tasks_of(schema: &SchemaRef, writers: Vec<ArrowColumnWriter>) -> Vec<Task> {
         .fields()
         .iter()
         .enumerate()
-        .map(|(column, field)| Task { column, leaves: writers.by_ref().take(count(field)).collect() })
+        .map(|(column, field)| Task {
+            column,
+            leaves: writers.by_ref().take(count(field)).collect(),
+        })
         .collect()
 }
 
@@ -163,7 +174,9 @@ fn encode_column(
         let leaves = compute_leaves(field, &array)
             .context(format!("cannot flatten column {}", field.name()))?;
         for (leaf, writer) in leaves.into_iter().zip(&mut task.leaves) {
-            writer.write(&leaf).context(format!("cannot encode column {}", field.name()))?;
+            writer
+                .write(&leaf)
+                .context(format!("cannot encode column {}", field.name()))?;
         }
         at = end;
     }

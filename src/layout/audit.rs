@@ -28,14 +28,22 @@ pub struct Lengths {
 }
 
 /// Appends the row of an event.
-pub fn push_audit_row(rows: &mut Rows, record: &AuditRecord<'_>, origin: Origin<'_>, lengths: Lengths) {
+pub fn push_audit_row(
+    rows: &mut Rows,
+    record: &AuditRecord<'_>,
+    origin: Origin<'_>,
+    lengths: Lengths,
+) {
     let event = &record.event;
     let request = event.request_object.as_deref().unwrap_or_default();
     let response = event.response_object.as_deref().unwrap_or_default();
     let facts = Facts::of(event, request, response);
 
     rows.time("stage_timestamp", Some(event.stage_timestamp));
-    rows.time("request_received_timestamp", event.request_received_timestamp);
+    rows.time(
+        "request_received_timestamp",
+        event.request_received_timestamp,
+    );
     rows.text("audit_id", event.audit_id.as_deref());
     rows.text("stage", event.stage.as_deref());
     rows.text("level", event.level.as_deref());
@@ -61,8 +69,14 @@ pub fn push_audit_row(rows: &mut Rows, record: &AuditRecord<'_>, origin: Origin<
     rows.text("response_message", event.response.message.as_deref());
     rows.text("response_status", event.response.json.as_deref());
     rows.text("annotations", event.annotations.as_deref());
-    rows.text("authorization_decision", event.authorization_decision.as_deref());
-    rows.text("authorization_reason", event.authorization_reason.as_deref());
+    rows.text(
+        "authorization_decision",
+        event.authorization_decision.as_deref(),
+    );
+    rows.text(
+        "authorization_reason",
+        event.authorization_reason.as_deref(),
+    );
     rows.text("request_object", event.request_object.as_deref());
     rows.text("response_object", event.response_object.as_deref());
     rows.text("extra", event.extra.as_deref());
@@ -71,9 +85,18 @@ pub fn push_audit_row(rows: &mut Rows, record: &AuditRecord<'_>, origin: Origin<
     rows.text("name_source", source(&facts.name));
     rows.text("object_uid_source", source(&facts.uid));
     rows.text("resource_version_source", source(&facts.resource_version));
-    rows.text("impersonated_username", event.impersonated_username.as_deref());
-    rows.text("request_object_state", Some(event.request_object_state().as_str()));
-    rows.text("response_object_state", Some(event.response_object_state().as_str()));
+    rows.text(
+        "impersonated_username",
+        event.impersonated_username.as_deref(),
+    );
+    rows.text(
+        "request_object_state",
+        Some(event.request_object_state().as_str()),
+    );
+    rows.text(
+        "response_object_state",
+        Some(event.response_object_state().as_str()),
+    );
     rows.text("request_kind", facts.request_kind.as_deref());
     rows.text("response_kind", facts.response_kind.as_deref());
     rows.text("facts_source", facts.source.map(FactSource::as_str));
@@ -95,7 +118,12 @@ pub fn push_audit_row(rows: &mut Rows, record: &AuditRecord<'_>, origin: Origin<
 }
 
 fn push_object(rows: &mut Rows, facts: &Facts<'_>) {
-    let Object { metadata, spec, status, .. } = &facts.object;
+    let Object {
+        metadata,
+        spec,
+        status,
+        ..
+    } = &facts.object;
     rows.time_text("creation_timestamp", &metadata.creation_timestamp);
     rows.time_text("deletion_timestamp", &metadata.deletion_timestamp);
     rows.owner_references("owner_references", &metadata.owner_references);
@@ -117,9 +145,18 @@ fn push_object(rows: &mut Rows, facts: &Facts<'_>) {
     };
     rows.containers("containers", init, main);
     rows.text("binding_target", facts.binding_target.as_deref());
-    rows.long("delete_grace_period_seconds", facts.delete.grace_period_seconds.0);
-    rows.text("delete_propagation_policy", facts.delete.propagation_policy.0.as_deref());
-    rows.text("delete_precondition_uid", facts.delete.preconditions.uid.0.as_deref());
+    rows.long(
+        "delete_grace_period_seconds",
+        facts.delete.grace_period_seconds.0,
+    );
+    rows.text(
+        "delete_propagation_policy",
+        facts.delete.propagation_policy.0.as_deref(),
+    );
+    rows.text(
+        "delete_precondition_uid",
+        facts.delete.preconditions.uid.0.as_deref(),
+    );
 }
 
 fn push_event(rows: &mut Rows, facts: &Facts<'_>) {
@@ -134,10 +171,16 @@ fn push_event(rows: &mut Rows, facts: &Facts<'_>) {
     rows.text("event_reporter", event.reporter.as_deref());
     rows.text("event_host", event.host.as_deref());
     rows.text("regarding_kind", event.regarding.kind.0.as_deref());
-    rows.text("regarding_namespace", event.regarding.namespace.0.as_deref());
+    rows.text(
+        "regarding_namespace",
+        event.regarding.namespace.0.as_deref(),
+    );
     rows.text("regarding_name", event.regarding.name.0.as_deref());
     rows.text("regarding_uid", event.regarding.uid.0.as_deref());
-    rows.text("regarding_field_path", event.regarding.field_path.0.as_deref());
+    rows.text(
+        "regarding_field_path",
+        event.regarding.field_path.0.as_deref(),
+    );
 }
 
 fn value<'f>(fact: &'f Option<(Text<'_>, FactSource)>) -> Option<&'f str> {

@@ -69,7 +69,12 @@ impl Rows {
     /// An empty set of rows.
     pub fn new(table: TableName) -> Self {
         let columns = Self::file_columns(table).iter().map(builder_of).collect();
-        Self { table, columns, next: 0, rows: 0 }
+        Self {
+            table,
+            columns,
+            next: 0,
+            rows: 0,
+        }
     }
 
     fn file_columns(table: TableName) -> &'static [Column] {
@@ -183,7 +188,9 @@ impl Rows {
         main: &Items<Container<'_>>,
     ) {
         let init = init.0.iter().flatten().map(|c| (c, true));
-        let both: Vec<_> = init.chain(main.0.iter().flatten().map(|c| (c, false))).collect();
+        let both: Vec<_> = init
+            .chain(main.0.iter().flatten().map(|c| (c, false)))
+            .collect();
         let items = Items((!both.is_empty() || main.0.is_some()).then_some(both));
         self.structs(name, &items, |s, (c, is_init)| {
             put_text(s, 0, &c.name);
@@ -206,7 +213,11 @@ impl Rows {
 
     /// Ends a row.
     pub fn end_row(&mut self) {
-        debug_assert_eq!(self.next, self.columns.len(), "every column of a row is written");
+        debug_assert_eq!(
+            self.next,
+            self.columns.len(),
+            "every column of a row is written"
+        );
         self.next = 0;
         self.rows += 1;
     }

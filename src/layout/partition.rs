@@ -22,7 +22,11 @@ impl ClusterName {
         if starts_well && name.len() <= 128 && name.chars().all(fits) {
             return Ok(Self(name.to_owned()));
         }
-        Err(Error::new(ErrorKind::Usage, format!("cannot use {name:?} as a cluster name")).hint(
+        Err(Error::new(
+            ErrorKind::Usage,
+            format!("cannot use {name:?} as a cluster name"),
+        )
+        .hint(
             "use letters, digits, '.', '_' and '-', starting with a letter or digit, at most 128",
         ))
     }
@@ -78,6 +82,10 @@ impl Partition {
 pub fn date_of_day(day: i32) -> NaiveDate {
     let epoch = NaiveDate::default();
     let days = Days::new(u64::from(day.unsigned_abs()));
-    let date = if day < 0 { epoch.checked_sub_days(days) } else { epoch.checked_add_days(days) };
+    let date = if day < 0 {
+        epoch.checked_sub_days(days)
+    } else {
+        epoch.checked_add_days(days)
+    };
     date.unwrap_or(NaiveDate::MAX)
 }

@@ -1,12 +1,12 @@
 //! Decoded batches into the order of their table, without moving a byte of text: a sort finds the
 //! order, [`SortedRows`] holds it, and the encoder takes the rows of one column at a time in it.
 
+use arrow::compute::SortOptions;
 use arrow::{
     array::{Array, ArrayRef, RecordBatch},
     compute::interleave,
     row::{RowConverter, SortField},
 };
-use arrow::compute::SortOptions;
 
 use crate::{
     error::{Context as _, Result},
@@ -36,13 +36,19 @@ impl<'b> SortedRows<'b> {
         mut rows: Vec<RowId>,
     ) -> Result<Self> {
         let schema = row_schema(table);
-        let options = SortOptions { descending: false, nulls_first: false };
+        let options = SortOptions {
+            descending: false,
+            nulls_first: false,
+        };
         let fields = table
             .sort_columns()
             .iter()
             .map(|name| {
                 let field = schema.field_with_name(name)?;
-                Ok(SortField::new_with_options(field.data_type().clone(), options))
+                Ok(SortField::new_with_options(
+                    field.data_type().clone(),
+                    options,
+                ))
             })
             .collect::<std::result::Result<Vec<_>, arrow::error::ArrowError>>()
             .context("cannot find the sort columns")?;
@@ -60,7 +66,11 @@ impl<'b> SortedRows<'b> {
             .collect::<std::result::Result<Vec<_>, _>>()
             .context("cannot compare the sort columns")?;
         rows.sort_by(|a, b| keys[a.0].row(a.1).cmp(&keys[b.0].row(b.1)));
-        Ok(Self { table, batches, order: rows })
+        Ok(Self {
+            table,
+            batches,
+            order: rows,
+        })
     }
 
     /// The table these rows belong to.
@@ -83,8 +93,11 @@ impl<'b> SortedRows<'b> {
     /// # Errors
     /// `Limit` if they do not fit one Arrow array.
     pub fn column(&self, index: usize, from: usize, to: usize) -> Result<ArrayRef> {
-        let arrays: Vec<&dyn Array> =
-            self.batches.iter().map(|b| b.column(index).as_ref()).collect();
+        let arrays: Vec<&dyn Array> = self
+            .batches
+            .iter()
+            .map(|b| b.column(index).as_ref())
+            .collect();
         interleave(&arrays, &self.order[from..to]).context("cannot gather sorted rows")
     }
 }

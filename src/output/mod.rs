@@ -4,6 +4,7 @@
 //! column widths), times are shown in the zone asked for, a reader that goes away ends the output
 //! quietly, and a file appears only when it is complete.
 
+pub mod audit_json;
 mod cells;
 mod table;
 pub mod terminal;

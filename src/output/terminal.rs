@@ -52,14 +52,14 @@ pub fn stderr_is_terminal() -> bool {
 }
 
 /// What must happen for the output to stay.
-pub(super) enum Target {
+pub(crate) enum Target {
     Open,
     Renamed(NamedTempFile, PathBuf),
 }
 
 impl Target {
     /// Makes a complete file appear under its name.
-    pub(super) fn keep(self) -> Result<()> {
+    pub(crate) fn keep(self) -> Result<()> {
         match self {
             Self::Open => Ok(()),
             Self::Renamed(file, path) => {
@@ -72,7 +72,7 @@ impl Target {
 }
 
 /// Opens the output: a file is written under another name first.
-pub(super) fn open(path: Option<&Path>) -> Result<(Box<dyn Write + Send>, Target)> {
+pub(crate) fn open(path: Option<&Path>) -> Result<(Box<dyn Write + Send>, Target)> {
     let Some(path) = path else {
         return Ok((Box::new(std::io::stdout()), Target::Open));
     };

@@ -1,0 +1,218 @@
+//! One Delta commit: staged files and the transactions that mark them, in one table version.
+//!
+//! A caller that loses the answer may call again: the transaction makes the second call a no-op.
+//! Does not delete files and does not decide what is in them.
+
+use std::collections::HashMap;
+
+use deltalake_core::{
+    DeltaTable, DeltaTableError,
+    kernel::{
+        Action, Transaction,
+        transaction::{
+            CommitBuilder, CommitConflictError, CommitProperties, TableReference, TransactionError,
+        },
+    },
+    protocol::{DeltaOperation, SaveMode},
+};
+use serde_json::Value;
+
+use crate::{
+    commit::stage::StagedFile,
+    error::{Error, ErrorKind, Result},
+    layout::columns::TableName,
+    table::Archive,
+};
+
+/// Other writers may win the race for a table version this often before the run gives up.
+const COMMIT_RETRIES_MAX: usize = 200;
+
+/// A name and a number under which a commit counts once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionMark {
+    /// Application id.
+    pub app_id: String,
+    /// Version; rises within one application id.
+    pub version: i64,
+}
+
+/// What is to be made visible together.
+#[derive(Debug)]
+pub struct Publication {
+    /// The table.
+    pub table: TableName,
+    /// The transaction that says that this batch is in.
+    pub mark: TransactionMark,
+    /// Transactions that make writers of the same partition conflict.
+    pub mutexes: Vec<TransactionMark>,
+    /// The files.
+    pub files: Vec<StagedFile>,
+    /// What a redo needs to know, kept in the commit.
+    pub metadata: Vec<(String, Value)>,
+}
+
+/// What became of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It is in, by this call.
+    Committed,
+    /// It was in already.
+    Already,
+    /// Another writer touched the same partition; look again at what has landed.
+    Overtaken,
+}
+
+/// The version of an application's last transaction on a table's snapshot.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn transaction_version(
+    archive: &Archive,
+    name: TableName,
+    table: &DeltaTable,
+    app_id: &str,
+) -> Result<Option<i64>> {
+    let snapshot = table
+        .snapshot()
+        .map_err(|e| archive.error(name, e))?
+        .snapshot();
+    let log_store = table.log_store();
+    snapshot
+        .transaction_version(log_store.as_ref(), app_id)
+        .await
+        .map_err(|e| archive.error(name, e))
+}
+
+/// Commits on the snapshot that `table` holds.
+///
+/// # Errors
+/// `Unavailable` if the store gives no clear answer; then nothing is known to be lost, and the next
+/// run finds out what happened.
+pub async fn publish(
+    archive: &Archive,
+    table: &DeltaTable,
+    publication: Publication,
+) -> Result<Published> {
+    let name = publication.table;
+    let Publication {
+        mark,
+        mutexes,
+        files,
+        metadata,
+        ..
+    } = publication;
+    if is_in(archive, name, table, &mark).await? {
+        return Ok(Published::Already);
+    }
+    let snapshot = table
+        .snapshot()
+        .map_err(|e| archive.error(name, e))?
+        .snapshot();
+    let marks = std::iter::once(&mark).chain(&mutexes);
+    let properties = CommitProperties::default()
+        .with_application_transactions(
+            marks
+                .map(|m| Transaction::new(&m.app_id, m.version))
+                .collect(),
+        )
+        .with_metadata(
+            metadata
+                .into_iter()
+                .chain([("isBlindAppend".to_owned(), Value::Bool(true))]),
+        )
+        .with_create_checkpoint(false)
+        .with_cleanup_expired_logs(Some(false))
+        .with_max_retries(COMMIT_RETRIES_MAX);
+    let committed = CommitBuilder::from(properties)
+        .with_actions(files.into_iter().map(|f| Action::Add(f.add)).collect())
+        .build(
+            Some(snapshot as &dyn TableReference),
+            table.log_store(),
+            DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(
+                    name.partition_columns()
+                        .iter()
+                        .map(|c| (*c).to_owned())
+                        .collect(),
+                ),
+                predicate: None,
+            },
+        )
+        .await;
+    match committed {
+        Ok(_) => Ok(Published::Committed),
+        Err(e) => resolve(archive, name, &mark, e).await,
+    }
+}
+
+/// Finds out whether a commit that reported an error is in after all.
+async fn resolve(
+    archive: &Archive,
+    name: TableName,
+    mark: &TransactionMark,
+    error: DeltaTableError,
+) -> Result<Published> {
+    let fresh = archive.load(name).await?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Corrupt,
+            format!("table {} is gone", name.as_str()),
+        )
+    })?;
+    if is_in(archive, name, &fresh, mark).await? {
+        return Ok(Published::Committed);
+    }
+    if is_overtaken(&error) {
+        return Ok(Published::Overtaken);
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "cannot commit to table {} of {}",
+            name.as_str(),
+            archive.display_url()
+        ),
+    )
+    .because(error)
+    .hint("nothing is lost and nothing is half done: run the same command again"))
+}
+
+async fn is_in(
+    archive: &Archive,
+    name: TableName,
+    table: &DeltaTable,
+    mark: &TransactionMark,
+) -> Result<bool> {
+    let version = transaction_version(archive, name, table, &mark.app_id).await?;
+    Ok(version.is_some_and(|v| v >= mark.version))
+}
+
+fn is_overtaken(error: &DeltaTableError) -> bool {
+    matches!(
+        error,
+        DeltaTableError::Transaction {
+            source: TransactionError::CommitConflict(CommitConflictError::ConcurrentTransaction)
+                | TransactionError::MaxCommitAttempts(_)
+        }
+    )
+}
+
+/// The metadata of the newest commits, newest first, that carry a key.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn commit_metadata(
+    archive: &Archive,
+    name: TableName,
+    table: &DeltaTable,
+    key: &str,
+) -> Result<Vec<Value>> {
+    use futures::TryStreamExt as _;
+    let commits: Vec<_> = table
+        .history(None)
+        .try_collect()
+        .await
+        .map_err(|e| archive.error(name, e))?;
+    let pick = |info: HashMap<String, Value>| info.get(key).cloned();
+    Ok(commits.into_iter().filter_map(|c| pick(c.info)).collect())
+}

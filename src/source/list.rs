@@ -1,0 +1,221 @@
+//! A location as typed (file, folder, glob) into the objects found there, sorted by path, so that
+//! rotated files come in the order of their time. What cannot be listed is reported, not skipped.
+
+use std::{
+    fs::{self, Metadata},
+    path::{Path, PathBuf},
+};
+
+use url::Url;
+
+use crate::{
+    error::{Context as _, Error, ErrorKind, Result},
+    source::{ListedObject, Place},
+};
+
+/// What a location holds.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Short stable name of the location, the ledger's `source`.
+    pub source: String,
+    /// The objects, in a fixed order.
+    pub objects: Vec<ListedObject>,
+    /// Things that could not be listed, with the reason.
+    pub failures: Vec<(String, Error)>,
+}
+
+/// Lists a location. `exclude` is the archive, which may lie inside a folder that is ingested.
+///
+/// # Errors
+/// `Missing` if a path does not exist or a glob matches nothing, `Usage` for a malformed glob.
+pub fn list(location: &str, exclude: Option<&Path>) -> Result<Listing> {
+    let path = Path::new(location);
+    let mut listing = Listing {
+        source: source_name(location)?,
+        ..Listing::default()
+    };
+    let found = fs::symlink_metadata(path);
+    let looks_like_glob = location.contains(['*', '?', '[']);
+    if found.is_err() && looks_like_glob {
+        let pattern = glob::glob(location).map_err(|e| {
+            Error::new(
+                ErrorKind::Usage,
+                format!("cannot read {location} as a glob"),
+            )
+            .because(e)
+        })?;
+        let mut matched = false;
+        for entry in pattern {
+            matched = true;
+            match entry {
+                Ok(path) => walk(&path, exclude, &mut listing),
+                Err(e) => {
+                    let path = e.path().display().to_string();
+                    let failed: Result<(), std::io::Error> = Err(e.into());
+                    if let Err(e) = failed.context(format!("cannot list {path}")) {
+                        listing.failures.push((path, e));
+                    }
+                }
+            }
+        }
+        if !matched {
+            return Err(Error::new(
+                ErrorKind::Missing,
+                format!("no file matches {location}"),
+            ));
+        }
+    } else {
+        found.context(format!("cannot read {location}"))?;
+        walk(path, exclude, &mut listing);
+    }
+    listing.objects.sort_by(|a, b| a.uri.cmp(&b.uri));
+    listing.objects.dedup_by(|a, b| a.uri == b.uri);
+    Ok(listing)
+}
+
+/// Collects files below a path. Links to files are followed, links to folders are not, so that a
+/// circle of links ends.
+fn walk(path: &Path, exclude: Option<&Path>, listing: &mut Listing) {
+    let mut pending = vec![path.to_path_buf()];
+    while let Some(path) = pending.pop() {
+        if let Err(e) = visit(&path, exclude, &mut pending, listing) {
+            listing.failures.push((path.display().to_string(), e));
+        }
+    }
+}
+
+fn visit(
+    path: &Path,
+    exclude: Option<&Path>,
+    pending: &mut Vec<PathBuf>,
+    listing: &mut Listing,
+) -> Result<()> {
+    let act = || format!("cannot read {}", path.display());
+    let metadata = fs::metadata(path).context(act())?;
+    if metadata.is_file() {
+        listing.objects.push(object_of(path, &metadata)?);
+    } else if metadata.is_dir() {
+        let is_excluded = exclude.is_some_and(|e| fs::canonicalize(path).is_ok_and(|p| p == e));
+        if is_excluded {
+            return Ok(());
+        }
+        for entry in fs::read_dir(path).context(act())? {
+            let entry = entry.context(act())?;
+            let is_link_to_folder = entry.file_type().is_ok_and(|t| t.is_symlink())
+                && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir());
+            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+            if !is_link_to_folder && !is_hidden {
+                pending.push(entry.path());
+            }
+        }
+    } else {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("{} is no file and no folder", path.display()),
+        )
+        .hint("pipe it in instead: kolumn ingest - < PIPE"));
+    }
+    Ok(())
+}
+
+/// The object of a file.
+///
+/// # Errors
+/// Errors of the file system.
+pub fn object_of(path: &Path, metadata: &Metadata) -> Result<ListedObject> {
+    let full = std::path::absolute(path).context(format!("cannot find {}", path.display()))?;
+    let uri = Url::from_file_path(&full).map_err(|()| {
+        Error::new(
+            ErrorKind::Usage,
+            format!("cannot name {} by a URL", full.display()),
+        )
+    })?;
+    Ok(ListedObject {
+        uri: uri.into(),
+        place: Place::File(full),
+        size: metadata.len(),
+        version: version_of(metadata),
+    })
+}
+
+/// Size, modification time and inode: changes whenever the content may have changed.
+fn version_of(metadata: &Metadata) -> String {
+    let modified = metadata
+        .modified()
+        .ok()
+        .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
+        .map_or(0, |d| d.as_nanos());
+    format!("{:x}-{modified:x}-{:x}", metadata.len(), inode(metadata))
+}
+
+#[cfg(unix)]
+fn inode(metadata: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_metadata: &Metadata) -> u64 {
+    0
+}
+
+/// A short stable name for a location: its last part, and a digest of the whole.
+fn source_name(location: &str) -> Result<String> {
+    let full = std::path::absolute(location).context(format!("cannot find {location}"))?;
+    let full = full.to_string_lossy();
+    let last = full
+        .rsplit('/')
+        .find(|part| !part.is_empty())
+        .unwrap_or("root");
+    let slug: String = last
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(40)
+        .collect();
+    let digest = blake3::hash(full.as_bytes()).to_hex();
+    Ok(format!("{slug}-{}", &digest.as_str()[..8]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_files_come_before_the_current_one() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "audit.log",
+            "audit-2026-11-20T11-44-19.675.log.gz",
+            "audit-2026-11-20T11-44-37.275.log",
+            ".hidden",
+        ] {
+            fs::write(folder.path().join(name), "x\n").unwrap();
+        }
+        let listing = list(folder.path().to_str().unwrap(), None).unwrap();
+        let names: Vec<_> = listing
+            .objects
+            .iter()
+            .map(|o| o.uri.rsplit('/').next().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "audit-2026-11-20T11-44-19.675.log.gz",
+                "audit-2026-11-20T11-44-37.275.log",
+                "audit.log"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_path_and_an_empty_glob_are_missing() {
+        for location in ["/no/such/path", "/no/such/*.log"] {
+            assert_eq!(list(location, None).unwrap_err().kind(), ErrorKind::Missing);
+        }
+    }
+}
