@@ -173,6 +173,24 @@ async fn values_of_json_functions_and_bytes_are_text() {
 }
 
 #[tokio::test]
+async fn every_type_that_a_query_can_make_is_written_in_every_format() {
+    let k = Kolumn::new().await;
+    let sql = "SELECT INTERVAL '1 hour' AS i, stage_timestamp - stage_timestamp AS d, \
+               date_trunc('hour', stage_timestamp) AS h, avg(1.5) OVER () AS f, NULL AS n, \
+               arrow_cast(7, 'UInt64') AS u, {'a': [1, NULL]} AS s, CAST(1.25 AS DECIMAL(9,2)) AS m, \
+               to_char(stage_timestamp, '%H') AS c, CAST('10:00:00' AS TIME) AS t, \
+               json_get(response_object, 'metadata') AS j FROM audit LIMIT 1";
+    for format in ["table", "json", "csv", "parquet", "arrow"] {
+        let ran = k.run(&["query", sql, "-o", format]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{format}");
+    }
+    let row = lines(&k.run(&["query", sql, "-o", "json"]).out).remove(0);
+    assert_eq!(row["h"], "2026-11-20T12:00:00Z");
+    assert_eq!(row["s"], json!({"a": [1, null]}));
+    assert_eq!(row["j"], "{\"name\":\"web-0\"}");
+}
+
+#[tokio::test]
 async fn a_query_comes_from_argument_file_or_stdin() {
     let k = Kolumn::new().await;
     std::fs::write(k.folder.path().join("q.sql"), "SELECT 2 AS n;").unwrap();
@@ -229,6 +247,17 @@ async fn questions_are_asked_with_flags() {
         evil.err
     );
     let help = k.run(&["ask", "creates-by-user", "--help"]);
+    assert!(
+        help.out.starts_with("What was created, by whom"),
+        "{}",
+        help.out
+    );
+    let query = k.run(&["query", "--help"]);
+    assert!(
+        query.out.starts_with("Answer an SQL query"),
+        "{}",
+        query.out
+    );
     for part in [
         "--user <TEXT>",
         "[default: 1000]",
@@ -264,6 +293,10 @@ async fn wrong_use_is_answered_with_a_hint_and_exit_code_2() {
         ),
         (&["query", "SELEC 1"], &["cannot be understood"]),
         (&["query", "SELECT nope FROM audit"], &["nope", "hint:"]),
+        (
+            &["query", "SELECT cluster, nope, FROM audit"],
+            &["cannot be understood"],
+        ),
         (&["query", "DROP TABLE audit"], &["read-only", "hint:"]),
         (
             &["query", "SELECT 1", "--output", "xml"],
