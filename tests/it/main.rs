@@ -1,5 +1,8 @@
 //! The only integration-test binary.
 
+mod archive;
 mod cli;
+mod crash;
+mod faulty;
 mod fixture;
 mod query;
