@@ -1,6 +1,7 @@
 //! The only integration-test binary.
 
 mod archive;
+mod cli;
 mod crash;
 mod faulty;
 mod fixture;
