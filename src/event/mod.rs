@@ -7,3 +7,4 @@ pub mod identity;
 pub mod lenient;
 pub mod redact;
 pub mod time;
+pub mod uri;

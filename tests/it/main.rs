@@ -1,4 +1,8 @@
 //! The only integration-test binary.
 
+mod archive;
+mod crash;
+mod faulty;
 mod fixture;
 mod query;
+mod questions;
