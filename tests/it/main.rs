@@ -7,3 +7,4 @@ mod faulty;
 mod fixture;
 mod ingest;
 mod query;
+mod questions;
