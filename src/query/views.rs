@@ -69,8 +69,10 @@ pub(super) async fn register_all(
         };
         if doc.name == "events" {
             let superseding = match audit {
+                // The flag is true or null. Files are pruned by their count of nulls; a bare flag
+                // would be pruned by bounds only, which a column of nulls does not have.
                 Some(files) => files
-                    .may_hold(&context.state(), &col("supersedes"))
+                    .may_hold(&context.state(), &col("supersedes").is_not_null())
                     .map_err(failed)?,
                 None => false,
             };

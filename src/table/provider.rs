@@ -37,7 +37,8 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use deltalake_core::DeltaTable;
-use deltalake_core::kernel::{EagerSnapshot, LogDataHandler};
+use deltalake_core::kernel::scalars::ScalarExt as _;
+use deltalake_core::kernel::{EagerSnapshot, LogDataHandler, LogicalFileView};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 use url::{Position, Url};
@@ -494,7 +495,10 @@ impl PruningStatistics for LogBounds<'_> {
             });
             return Some(Arc::new(counts.collect::<UInt64Array>()));
         }
-        self.log.null_counts(column)
+        // Not `log.null_counts`: delta-rs 1.1 reads the counts as values of the column's own type, which
+        // fails for all but integers.
+        let counts = self.log.iter().map(|file| null_count(&file, &column.name));
+        Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
@@ -505,6 +509,11 @@ impl PruningStatistics for LogBounds<'_> {
     fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         None
     }
+}
+
+/// How many nulls the log counts in a column of a file.
+fn null_count(file: &LogicalFileView, column: &str) -> Option<u64> {
+    file.null_counts()?.to_json().get(column)?.as_u64()
 }
 
 /// Delta cuts timestamp bounds to milliseconds: a maximum may be up to 999 µs later than it says.
