@@ -63,11 +63,11 @@ pub fn with_questions(ask: Command, questions: &[Question]) -> Command {
 }
 
 fn question_command(question: &Question) -> Command {
-    let command = Command::new(question.name.clone())
-        .about(question.title.clone())
-        .args(question.params.iter().map(flag))
-        .after_help(after_help(question));
+    let command = Command::new(question.name.clone()).args(question.params.iter().map(flag));
+    // The title comes last: each group of flags brings a description of its own.
     LimitArgs::augment_args(OutputArgs::augment_args(command))
+        .about(question.title.clone())
+        .after_help(after_help(question))
 }
 
 fn flag(param: &Param) -> Arg {
@@ -173,7 +173,11 @@ pub(super) fn from_line(
     words: Vec<String>,
     plan: &Plan,
 ) -> Result<Option<Values>> {
-    let command = question_command(question).no_binary_name(true);
+    let command = Command::new(question.name.clone())
+        .args(question.params.iter().map(flag))
+        .about(question.title.clone())
+        .after_help(after_help(question))
+        .no_binary_name(true);
     match command.try_get_matches_from(words) {
         Ok(matches) => {
             let values = question.complete(given(question, &matches, plan)?, &plan.times())?;

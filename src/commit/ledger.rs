@@ -281,6 +281,18 @@ impl Ledger {
         self.contents.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Contents that were read from an object, with the digest of their first line.
+    pub fn contents_of<'l>(
+        &'l self,
+        cluster: Option<&'l str>,
+        uri: &'l str,
+    ) -> impl Iterator<Item = (&'l str, &'l Content)> {
+        let of_cluster = self.contents.iter().filter(move |(key, _)| key.0.as_deref() == cluster);
+        of_cluster
+            .flat_map(|(key, contents)| contents.iter().map(|c| (key.1.as_str(), c)))
+            .filter(move |(_, c)| c.objects.iter().any(|o| o == uri))
+    }
+
     /// The batches that were planned and not closed, a source's in the order of their numbers.
     pub fn open_batches(&self) -> &[Vec<RangeRecord>] {
         &self.open

@@ -184,7 +184,7 @@ impl Framer {
             Framing::Lines => self.cut_lines(out),
             Framing::Documents => self.cut_documents(out),
         }
-        if self.buffer.len() > FRAME_BYTES_MAX {
+        if self.buffer.len() >= FRAME_BYTES_MAX {
             let mut head = std::mem::take(&mut self.buffer);
             let length = head.len() as u64;
             self.digest.update(&head);

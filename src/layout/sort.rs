@@ -35,6 +35,9 @@ impl<'b> SortedRows<'b> {
         batches: &'b [RecordBatch],
         mut rows: Vec<RowId>,
     ) -> Result<Self> {
+        if table.sort_columns().is_empty() {
+            return Ok(Self { table, batches, order: rows });
+        }
         let schema = row_schema(table);
         let options = SortOptions {
             descending: false,

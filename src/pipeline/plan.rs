@@ -29,7 +29,7 @@ const PLAN_APP_ID: &str = "plan";
 
 /// Bytes of content that tell one content from another.
 const HEAD_BYTES: usize = 64 << 10;
-/// A first line shorter than this tells nothing (`{`), so more is taken.
+/// A first line shorter than this tells nothing (`{`), so the lines after it are taken as well.
 const HEAD_LINE_BYTES_MIN: usize = 64;
 const HEAD_FALLBACK_BYTES: usize = 4 << 10;
 
@@ -138,11 +138,10 @@ fn sniff(path: &Path) -> Result<Option<Sniffed>> {
     if text.trim_ascii().is_empty() && compression == Compression::None {
         return Ok(None);
     }
-    let line = memchr::memchr(b'\n', text).map_or(text, |end| &text[..end]);
-    let identifying = if line.len() >= HEAD_LINE_BYTES_MIN {
-        line
-    } else {
-        &text[..text.len().min(HEAD_FALLBACK_BYTES)]
+    let after = text.get(HEAD_LINE_BYTES_MIN..).unwrap_or_default();
+    let identifying = match memchr::memchr(b'\n', after) {
+        Some(end) => &text[..HEAD_LINE_BYTES_MIN + end],
+        None => &text[..text.len().min(HEAD_FALLBACK_BYTES)],
     };
     let head_digest = blake3::hash(identifying).to_hex().to_string();
     Ok(Some(Sniffed {
@@ -186,7 +185,11 @@ pub(crate) fn plan(
             }
         };
         let key = (cluster.clone(), sniffed.head_digest.clone());
-        let start = resume_offset(object, sniffed.compression, ledger.contents(&key));
+        let known = resume_offset(object, sniffed.compression, ledger.contents(&key));
+        let (start, head_digest) = match known {
+            0 => outgrown_head(object, &sniffed, ledger, cluster.as_deref()),
+            start => (start, sniffed.head_digest.clone()),
+        };
         let (range_end, weight) = match sniffed.compression {
             Compression::None => {
                 let end = object
@@ -208,7 +211,7 @@ pub(crate) fn plan(
             object_size: signed(object.size),
             cluster: cluster.clone(),
             compression: sniffed.compression.as_str().to_owned(),
-            head_digest: sniffed.head_digest,
+            head_digest,
             range_start: signed(start),
             range_end: range_end.map(signed),
             range_digest: None,
@@ -243,6 +246,20 @@ fn resume_offset(object: &ListedObject, compression: Compression, contents: &[Co
         .iter()
         .filter(|c| is_proven(object, compression, c));
     proven.map(|c| c.end).max().unwrap_or(0)
+}
+
+/// A file of a few short lines has no stable beginning while it grows: its old content is found by
+/// its name, and proven.
+fn outgrown_head(
+    object: &ListedObject,
+    sniffed: &Sniffed,
+    ledger: &Ledger,
+    cluster: Option<&str>,
+) -> (u64, String) {
+    let small = ledger.contents_of(cluster, &object.uri).filter(|(_, c)| c.end <= HEAD_BYTES as u64);
+    let proven = small.filter(|(_, c)| c.end > 0 && is_proven(object, sniffed.compression, c));
+    let longest = proven.max_by_key(|(_, c)| c.end).map(|(head, c)| (c.end, head.to_owned()));
+    longest.unwrap_or((0, sniffed.head_digest.clone()))
 }
 
 fn is_proven(object: &ListedObject, compression: Compression, content: &Content) -> bool {

@@ -3,11 +3,12 @@
 //! that "nothing found" is never read as "nothing happened" where the archive was blind.
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 
+use super::Session;
 use super::bind;
+use super::dialect;
 use super::question::{Body, Needs, ParamKind, Value, Values};
-use super::{Session, failure::sql_error};
 use crate::error::{Context, Error, ErrorKind, Result};
 
 const WINDOW: &str = "($since IS NULL OR stage_timestamp >= $since) \
@@ -29,10 +30,8 @@ fn bounds(session: &Session) -> String {
 
 /// One text a cell; null is the empty text.
 async fn rows(session: &Session, sql: &str, values: &Values) -> Result<Vec<Vec<String>>> {
-    let bug = |e: String| Error::new(ErrorKind::Bug, format!("the coverage query is wrong: {e}"));
-    let mut statements = DFParser::parse_sql(sql).map_err(|e| bug(sql_error(&e).to_chain()))?;
-    let Some(Statement::Statement(mut query)) = statements.pop_front() else {
-        return Err(bug("it is no query".to_owned()));
+    let Statement::Statement(mut query) = dialect::parse(sql)? else {
+        return Err(Error::new(ErrorKind::Bug, "the coverage query is none"));
     };
     bind::bind(&mut query, values)?;
     let answer = session.answer(Statement::Statement(query)).await?;

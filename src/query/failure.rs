@@ -101,7 +101,9 @@ pub fn sql_error(e: &DataFusionError) -> Error {
     }
 }
 
+/// The first part of the message: no backtrace, and no list of 83 valid columns.
 fn without_backtrace(text: &str) -> String {
+    let text = text.split("\nValid fields are").next().unwrap_or(text);
     let text = text
         .split(DataFusionError::BACK_TRACE_SEP)
         .next()

@@ -6,6 +6,7 @@
 
 mod bind;
 mod coverage;
+mod dialect;
 mod embedded;
 mod failure;
 mod functions;
@@ -235,13 +236,7 @@ impl Session {
     /// `Usage` when the SQL is wrong or would write, `Limit` when a limit was reached, `Corrupt` or
     /// `Unavailable` when data cannot be read.
     pub async fn query(&self, sql: &str) -> Result<Answer> {
-        let dialect = self.context.state().config_options().sql_parser.dialect;
-        let statement = self
-            .context
-            .state()
-            .sql_to_statement(sql, &dialect)
-            .map_err(|e| sql_error(&e))?;
-        self.answer(statement).await
+        self.answer(dialect::parse(sql)?).await
     }
 
     /// Answers a query that was parsed and bound.
@@ -276,12 +271,8 @@ impl Session {
     /// # Errors
     /// As [`Session::query`].
     pub async fn physical_plan(&self, sql: &str) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.plan(dialect::parse(sql)?).await?;
         let state = self.context.state();
-        let dialect = state.config_options().sql_parser.dialect;
-        let statement = state
-            .sql_to_statement(sql, &dialect)
-            .map_err(|e| sql_error(&e))?;
-        let plan = self.plan(statement).await?;
         state
             .create_physical_plan(&plan)
             .await

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 
 use super::bind;
+use super::dialect;
 use super::embedded::{QUESTIONS, SqlFile};
 use super::header::{self, Line, wrong};
 use super::time::{TIME_FORMS, TimeReader, parse_duration};
@@ -407,18 +408,13 @@ fn default_texts(kind: ParamKind, text: &str) -> Vec<String> {
 }
 
 fn one_query(path: &str, text: &str) -> Result<ast::Statement> {
-    let mut statements = DFParser::parse_sql(text).map_err(|e| {
-        let cause = super::failure::sql_error(&e);
-        Error::new(ErrorKind::Usage, format!("{path}: {cause}"))
-    })?;
-    let first = statements.pop_front();
-    match (first, statements.pop_front()) {
-        (Some(Statement::Statement(query)), None) if matches!(*query, ast::Statement::Query(_)) => {
-            Ok(*query)
-        }
+    let statement =
+        dialect::parse(text).map_err(|e| Error::new(ErrorKind::Usage, format!("{path}: {e}")))?;
+    match statement {
+        Statement::Statement(query) if matches!(*query, ast::Statement::Query(_)) => Ok(*query),
         _ => Err(Error::new(
             ErrorKind::Usage,
-            format!("{path}: a question is exactly one SELECT"),
+            format!("{path}: a question is one SELECT"),
         )),
     }
 }
@@ -668,8 +664,8 @@ mod tests {
         assert!(fails(default).contains("q.sql:2: the default is wrong"));
         let taken = "-- title: t\n-- param output int optional: x\n\nSELECT $output";
         assert!(fails(taken).contains("`output` is taken"));
-        assert!(fails("-- title: t\n\nSELECT 1; SELECT 2").contains("exactly one SELECT"));
-        assert!(fails("-- title: t\n\nDROP TABLE audit").contains("exactly one SELECT"));
+        assert!(fails("-- title: t\n\nSELECT 1; SELECT 2").contains("more than one statement"));
+        assert!(fails("-- title: t\n\nDROP TABLE audit").contains("is one SELECT"));
         assert!(fails("-- title: t\n\nSELEC 1").contains("q.sql: "));
     }
 

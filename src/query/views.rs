@@ -8,6 +8,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::logical_expr::col;
 use datafusion::prelude::SessionContext;
 
+use super::dialect;
 use super::embedded::{SqlFile, VIEWS};
 use super::failure::sql_error;
 use super::header;
@@ -69,11 +70,13 @@ pub(super) async fn register_all(
         };
         if doc.name == "events" {
             let superseding = match audit {
-                // The flag is true or null. Files are pruned by their count of nulls; a bare flag
-                // would be pruned by bounds only, which a column of nulls does not have.
-                Some(files) => files
-                    .may_hold(&context.state(), &col("supersedes").is_not_null())
-                    .map_err(failed)?,
+                // The log tells how many are null, and may not tell the bounds of a boolean.
+                Some(files) => {
+                    let state = context.state();
+                    let given = col("supersedes").is_not_null();
+                    files.may_hold(&state, &given).map_err(failed)?
+                        && files.may_hold(&state, &col("supersedes")).map_err(failed)?
+                }
                 None => false,
             };
             if !superseding {
@@ -82,9 +85,11 @@ pub(super) async fn register_all(
                 continue;
             }
         }
+        let statement = dialect::parse(file.text)
+            .map_err(|e| Error::new(ErrorKind::Bug, format!("{}: {}", file.path, e.to_chain())))?;
         let plan = context
             .state()
-            .create_logical_plan(file.text)
+            .statement_to_plan(statement)
             .await
             .map_err(failed)?;
         let view = ViewTable::new(plan, Some(file.text.to_owned()));

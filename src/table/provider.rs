@@ -5,7 +5,7 @@
 //! Filters are always `Inexact`: skipping is conservative, DataFusion checks every row again.
 //! Column order is the table's (partition columns first); Parquet's is the file's, then partitions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
@@ -37,10 +37,10 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use deltalake_core::DeltaTable;
-use deltalake_core::kernel::scalars::ScalarExt as _;
-use deltalake_core::kernel::{EagerSnapshot, LogDataHandler, LogicalFileView};
+use deltalake_core::kernel::{EagerSnapshot, LogDataHandler};
 use object_store::ObjectMeta;
 use object_store::path::Path;
+use serde::Deserialize;
 use url::{Position, Url};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -114,6 +114,8 @@ struct DataFile {
     meta: ObjectMeta,
     partition_values: Vec<ScalarValue>,
     rows: Option<usize>,
+    /// How many rows have no value, by column, as far as the log tells.
+    nulls: HashMap<String, u64>,
     sorted: bool,
 }
 
@@ -174,6 +176,7 @@ impl TableFiles {
                 },
                 partition_values,
                 rows: view.num_records(),
+                nulls: null_counts(add.stats.as_deref()),
                 sorted,
             });
         }
@@ -495,9 +498,12 @@ impl PruningStatistics for LogBounds<'_> {
             });
             return Some(Arc::new(counts.collect::<UInt64Array>()));
         }
-        // Not `log.null_counts`: delta-rs 1.1 reads the counts as values of the column's own type, which
-        // fails for all but integers.
-        let counts = self.log.iter().map(|file| null_count(&file, &column.name));
+        // Not the log handler's: it gives the counts the type of the column.
+        let counts = self
+            .files
+            .files
+            .iter()
+            .map(|f| f.nulls.get(&column.name).copied());
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
@@ -509,11 +515,6 @@ impl PruningStatistics for LogBounds<'_> {
     fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         None
     }
-}
-
-/// How many nulls the log counts in a column of a file.
-fn null_count(file: &LogicalFileView, column: &str) -> Option<u64> {
-    file.null_counts()?.to_json().get(column)?.as_u64()
 }
 
 /// Delta cuts timestamp bounds to milliseconds: a maximum may be up to 999 µs later than it says.
@@ -528,6 +529,23 @@ fn widened(values: ArrayRef) -> ArrayRef {
         }
         _ => values,
     }
+}
+
+/// The null counts in the statistics of one `Add`. Statistics that cannot be read say nothing.
+fn null_counts(stats: Option<&str>) -> HashMap<String, u64> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Stats {
+        null_count: HashMap<String, serde_json::Value>,
+    }
+    let stats: Stats = stats
+        .and_then(|s| serde_json::from_str(s).ok())
+        .unwrap_or_default();
+    stats
+        .null_count
+        .into_iter()
+        .filter_map(|(name, n)| Some((name, n.as_u64()?)))
+        .collect()
 }
 
 fn corrupt(name: TableName, what: &str) -> Error {

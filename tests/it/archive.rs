@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
-    datatypes::{Int64Type, TimestampMicrosecondType},
+    array::{Array, AsArray},
+    datatypes::{DataType, Int64Type, TimestampMicrosecondType},
     row::{RowConverter, SortField},
 };
 use kolumn::{
@@ -48,16 +48,15 @@ async fn ingest_into(archive: Archive, sources: &[&Path], options: Options) -> R
     pipeline::ingest(archive, listings, options, Arc::new(Unobserved)).await
 }
 
-/// Rows of a query.
-pub(crate) async fn query(archive: &Path, sql: &str) -> Vec<RecordBatch> {
+/// A session on an archive; opening one is the dear part of a query.
+pub(crate) async fn session(archive: &Path) -> Session {
     let archive = Archive::open(&url(archive)).await.unwrap();
-    let session = Session::open(&archive, &SessionOptions::default()).await.unwrap();
-    session.query(sql).await.unwrap().collect().await.unwrap()
+    Session::open(&archive, &SessionOptions::default()).await.unwrap()
 }
 
 /// The one number of a query.
-pub(crate) async fn number(archive: &Path, sql: &str) -> i64 {
-    let batches = query(archive, sql).await;
+pub(crate) async fn number(session: &Session, sql: &str) -> i64 {
+    let batches = session.query(sql).await.unwrap().collect().await.unwrap();
     batches
         .iter()
         .find(|b| b.num_rows() > 0)
@@ -65,18 +64,19 @@ pub(crate) async fn number(archive: &Path, sql: &str) -> i64 {
 }
 
 /// Texts of the first column of a query.
-pub(crate) async fn texts(archive: &Path, sql: &str) -> Vec<String> {
+pub(crate) async fn texts(session: &Session, sql: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for batch in query(archive, sql).await {
-        let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8).unwrap();
+    for batch in session.query(sql).await.unwrap().collect().await.unwrap() {
+        let column = arrow::compute::cast(batch.column(0), &DataType::Utf8).unwrap();
         found.extend(column.as_string::<i32>().iter().map(|t| t.unwrap_or("NULL").to_owned()));
     }
     found
 }
 
 /// Checks K1-K5 on everything that is visible.
-pub(crate) async fn check_invariants(folder: &Path) {
-    let archive = Archive::open(&url(folder)).await.unwrap();
+pub(crate) async fn check_invariants(archive: &Path) -> Session {
+    let opened = session(archive).await;
+    let folder = &opened;
     // K1: counts add up for every committed range, and the tables hold what the ledger says.
     let wrong = number(
         folder,
@@ -100,7 +100,8 @@ pub(crate) async fn check_invariants(folder: &Path) {
     let twice = "SELECT count(*) FROM (SELECT 1 FROM audit WHERE supersedes IS NULL GROUP BY cluster, audit_id, stage, stage_timestamp, \
                  request_received_timestamp, verb, request_uri, username HAVING count(*) > 1)";
     assert_eq!(number(folder, twice).await, 0, "K2: events stored twice");
-    check_files(&archive).await;
+    check_files(&Archive::open(&url(archive)).await.unwrap()).await;
+    session(archive).await
 }
 
 /// K4 and K5 on each visible data file of `audit`.

@@ -17,15 +17,15 @@ use crate::{
     faulty::{Fault, FaultyStore},
 };
 
-const EVENTS: u32 = 60;
+const EVENTS: u32 = 24;
 
-/// A folder with two files: 60 events, some of them twice, and two lines that are no events.
+/// A folder with three files: 24 events, some of them twice, and two lines that are no events.
 fn sources(folder: &TempDir) -> PathBuf {
     let place = folder.path().join("logs");
     fs::create_dir_all(&place).unwrap();
     let line = |i: u32| event_line(&format!("id-{i}"), i, &format!("pod-{}", i % 7)) + "\n";
-    let first: String = (0..40).map(line).collect();
-    let second: String = (30..EVENTS).map(line).collect();
+    let first: String = (0..16).map(line).collect();
+    let second: String = (12..EVENTS).map(line).collect();
     fs::write(place.join("a.log"), first + "this is no event\n").unwrap();
     fs::write(place.join("b.log"), second + "{\"kind\":\"Ev").unwrap();
     fs::write(place.join("c.log"), "{\"no\":\"event\"}\n").unwrap();
@@ -34,14 +34,14 @@ fn sources(folder: &TempDir) -> PathBuf {
 
 /// Small buffers, so that a run has several batches and files.
 fn options() -> Options {
-    Options { batch_bytes: 8 << 10, buffer_bytes: 4 << 10, ..Options::default() }
+    Options { batch_bytes: 12 << 10, buffer_bytes: 4 << 10, ..Options::default() }
 }
 
 async fn check_everything_is_in(archive: &Path) {
-    check_invariants(archive).await;
-    assert_eq!(number(archive, "SELECT count(*) FROM audit").await, i64::from(EVENTS));
-    assert_eq!(number(archive, "SELECT count(DISTINCT audit_id) FROM audit").await, i64::from(EVENTS));
-    assert_eq!(number(archive, "SELECT count(*) FROM rejected").await, 2);
+    let session = check_invariants(archive).await;
+    let events = number(&session, "SELECT count(DISTINCT audit_id) FROM audit").await;
+    assert_eq!(events, i64::from(EVENTS));
+    assert_eq!(number(&session, "SELECT count(*) FROM rejected").await, 2);
 }
 
 /// Runs with one fault after the other until a run ends before the fault comes.
@@ -64,7 +64,7 @@ async fn fail_everywhere(fault: Fault) {
             return;
         }
         // Early operations are all different; later ones repeat for each batch.
-        at += if at < 60 { 1 } else { 7 };
+        at += if at < 40 { 1 } else { 3 };
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_short_read_at_any_operation_loses_and_doubles_nothing() {
 async fn a_slow_store_is_only_slow() {
     let folder = tempfile::tempdir().unwrap();
     let logs = sources(&folder);
-    for at in [1, 5, 9, 14, 22, 30] {
+    for at in [1, 9, 22] {
         let archive = folder.path().join(format!("archive-{at}"));
         fs::create_dir_all(&archive).unwrap();
         ingest_on(FaultyStore::new(Fault::Slow, at), &archive, &[&logs], options()).await.unwrap();
@@ -107,7 +107,7 @@ fn every_fault_is_tested() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_ingests_of_the_same_folder_at_once_store_each_event_once() {
-    for _ in 0..5 {
+    for _ in 0..3 {
         let folder = tempfile::tempdir().unwrap();
         let logs = sources(&folder);
         let archive = folder.path().join("archive");
@@ -118,16 +118,16 @@ async fn two_ingests_of_the_same_folder_at_once_store_each_event_once() {
             fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
         }
         // Two runs of one folder, and one of a copy of it: other names, the same events.
+        let (original, copied) = ([logs.as_path()], [copy.as_path()]);
         let (one, two, three) = tokio::join!(
-            ingest(&archive, &[&logs], options()),
-            ingest(&archive, &[&logs], options()),
-            ingest(&archive, &[&copy], options()),
+            ingest(&archive, &original, options()),
+            ingest(&archive, &original, options()),
+            ingest(&archive, &copied, options()),
         );
         for outcome in [one, two, three] {
             outcome.unwrap();
         }
-        check_invariants(&archive).await;
-        assert_eq!(number(&archive, "SELECT count(*) FROM audit").await, i64::from(EVENTS));
+        check_everything_is_in(&archive).await;
     }
 }
 
@@ -176,6 +176,6 @@ async fn the_program_killed_at_many_moments_loses_and_doubles_nothing() {
     assert!(kills > 3, "the program was killed at several moments");
     let status = program(&archive, &home, &logs).status().unwrap();
     assert!(status.success());
-    check_invariants(&archive).await;
-    assert_eq!(number(&archive, "SELECT count(*) FROM audit").await, 4500);
+    let session = check_invariants(&archive).await;
+    assert_eq!(number(&session, "SELECT count(*) FROM audit").await, 4500);
 }

@@ -120,17 +120,13 @@ impl ObjectStore for FaultyStore {
             }
             Some(Fault::Short) => {
                 let result = self.inner.get_opts(at, o).await?;
-                let (meta, range, attributes, extensions) = (
-                    result.meta.clone(),
-                    result.range.clone(),
-                    result.attributes.clone(),
-                    result.extensions.clone(),
-                );
+                let (meta, range, attributes) =
+                    (result.meta.clone(), result.range.clone(), result.attributes.clone());
                 let bytes = result.bytes().await?;
                 let half = bytes.slice(..bytes.len() / 2);
                 let parts = vec![Ok(half), Err(self.error())];
                 let payload = GetResultPayload::Stream(futures::stream::iter(parts).boxed());
-                Ok(GetResult { payload, meta, range, attributes, extensions })
+                Ok(GetResult { payload, meta, range, attributes })
             }
             Some(_) => Err(self.error()),
         }

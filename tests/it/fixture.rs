@@ -51,7 +51,7 @@ impl<'a> File<'a> {
 impl Fixture {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::Builder::new()
-            .prefix("arch ive %")
+            .prefix("arch ive ü")
             .tempdir()
             .unwrap();
         let url = Url::from_directory_path(folder.path()).unwrap();
@@ -186,7 +186,7 @@ fn stats(rows: &[Value], without: &[&str]) -> String {
         texts.sort();
         if let (Some(first), Some(last)) = (texts.first(), texts.last()) {
             let cut = |t: &str| match (column.ends_with("timestamp"), t.split_once('.')) {
-                (true, Some((whole, part))) => format!("{whole}.{}Z", &part[..3]),
+                (true, Some((whole, part))) if part.len() > 4 => format!("{whole}.{}Z", &part[..3]),
                 _ => t.to_owned(),
             };
             min[*column] = json!(cut(first));
