@@ -27,7 +27,7 @@
 WITH
 asked AS (
     SELECT
-        stage_timestamp, request_received_timestamp, events.cluster, audit_id, stage, verb, request_uri,
+        stage_timestamp, request_received_timestamp, cluster, audit_id, stage, verb, request_uri,
         username, impersonated_username, user_agent, resource, subresource, namespace, name,
         response_code, CASE WHEN $bodies THEN request_object END AS request_object
     FROM events
@@ -78,11 +78,11 @@ SELECT
     request_uri,
     request_object,
     stage,
-    requests.cluster,
+    cluster,
     audit_id
 FROM requests
 WHERE ($until IS NULL OR stage_timestamp < $until)
   -- Of a create only the last stage knows the name.
   AND ($name IS NULL OR name = $name)
-ORDER BY time, requests.cluster, audit_id
+ORDER BY time, cluster, audit_id
 LIMIT $limit

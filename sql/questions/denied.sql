@@ -29,7 +29,7 @@
 WITH
 asked AS (
     SELECT
-        stage_timestamp, request_received_timestamp, events.cluster, audit_id, stage, verb, request_uri,
+        stage_timestamp, request_received_timestamp, cluster, audit_id, stage, verb, request_uri,
         username, impersonated_username, user_agent, source_ips,
         response_code, response_reason, response_message, authorization_reason
     FROM events
@@ -89,9 +89,9 @@ SELECT
     authorization_reason,
     user_agent,
     source_ips[-1] AS source_ip,
-    requests.cluster,
+    cluster,
     audit_id
 FROM requests
 WHERE $until IS NULL OR stage_timestamp < $until
-ORDER BY time, requests.cluster, audit_id
+ORDER BY time, cluster, audit_id
 LIMIT $limit

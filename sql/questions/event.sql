@@ -13,11 +13,11 @@ found AS (
     SELECT
         *,
         dense_rank() OVER (
-            ORDER BY request_received_timestamp, events.cluster, request_uri, verb, username
+            ORDER BY request_received_timestamp, cluster, request_uri, verb, username
         ) AS request,
         -- The last stage knows all that the others know; of the others only the time is shown.
         row_number() OVER (
-            PARTITION BY request_received_timestamp, events.cluster, request_uri, verb, username
+            PARTITION BY request_received_timestamp, cluster, request_uri, verb, username
             ORDER BY stage = 'RequestReceived', stage_timestamp DESC, stage
         ) = 1 AS is_last
     FROM events
@@ -46,7 +46,7 @@ facts AS (
                 {'place': 17, 'topic': 'WHO', 'field': 'impersonated user', 'value': impersonated_user},
                 {'place': 18, 'topic': 'WHO', 'field': 'user agent', 'value': user_agent},
                 {'place': 19, 'topic': 'WHERE', 'field': 'source ips', 'value': array_to_string(source_ips, ', ')},
-                {'place': 20, 'topic': 'WHERE', 'field': 'cluster', 'value': found.cluster},
+                {'place': 20, 'topic': 'WHERE', 'field': 'cluster', 'value': cluster},
                 {'place': 21, 'topic': 'WHERE', 'field': 'api server', 'value': api_server},
                 {'place': 22, 'topic': 'WHERE', 'field': 'log', 'value': concat_ws(' at byte ', source_uri, source_offset)},
                 {'place': 23, 'topic': 'ON WHAT', 'field': 'resource', 'value': nullif(concat_ws('/', resource, subresource), '')},

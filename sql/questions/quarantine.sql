@@ -31,7 +31,7 @@ SELECT
     reason,
     detail,
     coalesce(left(text, $bytes), '0x' || left(encode(record, 'hex'), 2 * $bytes)) AS record,
-    kept.cluster
+    cluster
 FROM kept
 ORDER BY time DESC, source_uri, source_offset
 LIMIT $limit

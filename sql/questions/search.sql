@@ -26,7 +26,7 @@ WITH
 -- Every column that holds text of the event itself; the others were read from these.
 found AS (
     SELECT
-        stage_timestamp, response_code, events.cluster, request_uri, request_object,
+        stage_timestamp, response_code, cluster, request_uri, request_object,
         response_object, username, impersonated_user, user_agent,
         array_to_string(user_groups, ' ') AS user_groups, user_uid, user_extra,
         array_to_string(source_ips, ' ') AS source_ips, resource, subresource, namespace, name,
@@ -51,7 +51,7 @@ found AS (
     ORDER BY
         CASE WHEN $oldest THEN stage_timestamp END,
         CASE WHEN NOT $oldest THEN stage_timestamp END DESC,
-        events.cluster,
+        cluster,
         audit_id,
         stage
     LIMIT $limit
@@ -141,12 +141,12 @@ SELECT
             character_length($text) + 80
         )
     END AS excerpt,
-    places.cluster,
+    cluster,
     audit_id
 FROM places
 ORDER BY
     CASE WHEN $oldest THEN stage_timestamp END,
     CASE WHEN NOT $oldest THEN stage_timestamp END DESC,
-    places.cluster,
+    cluster,
     audit_id,
     stage

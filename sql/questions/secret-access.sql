@@ -26,7 +26,7 @@
 WITH
 asked AS (
     SELECT
-        stage_timestamp, request_received_timestamp, events.cluster, audit_id, stage, verb, request_uri,
+        stage_timestamp, request_received_timestamp, cluster, audit_id, stage, verb, request_uri,
         username, impersonated_username, user_agent, source_ips, resource, subresource, namespace, name,
         response_code,
         -- A session is told by the stage in which it began: it may last for hours.
@@ -86,12 +86,12 @@ SELECT
     source_ips[-1] AS source_ip,
     user_agent,
     stage,
-    requests.cluster,
+    cluster,
     audit_id
 FROM requests
 WHERE ($since IS NULL OR stage_timestamp >= $since)
   AND ($until IS NULL OR stage_timestamp < $until)
   AND ($name IS NULL OR name = $name)
   AND (NOT $allowed OR response_code < 400)
-ORDER BY time, requests.cluster, audit_id
+ORDER BY time, cluster, audit_id
 LIMIT $limit
