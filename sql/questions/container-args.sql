@@ -15,7 +15,8 @@
 -- column deleted: when the object was deleted; null: not by then
 -- column source: `observed` in an answer, or `merged`: in part from a patch whose answer is missing
 -- column audit_id: audit id of the request at `since`
--- needs: body=response verbs=create,update,patch
+-- needs: resource=pods,deployments,daemonsets,statefulsets,replicasets,replicationcontrollers,jobs,cronjobs
+--   subresource=- body=response verbs=create,update,patch
 -- cost: reads no bodies; reads all that was logged of the object
 -- example: kolumn ask container-args --namespace kube-system --name kured --resource daemonsets --at 2026-11-20T11:25:00Z
 

@@ -12,11 +12,12 @@
 -- column how: delete, eviction or deletecollection
 -- column actor: who asked first
 -- column user_agent: with which program
--- column reason: reason of the pod's condition DisruptionTarget: EvictionByEvictionAPI, DeletionByTaintManager …
+-- column reason: reason of the pod's condition DisruptionTarget when it was first asked for:
+--   EvictionByEvictionAPI, DeletionByTaintManager, PreemptionByScheduler …
 -- column grace_period_seconds: grace period asked for; null: the pod's own
 -- column response_code: HTTP status; 300 and more: refused, 404: there was no such pod
 -- column message: why it was refused
--- column requests: how many such requests, counting repeated ones
+-- column requests: how many requests to remove it, the kubelet's last one included; of refused ones, how many
 -- column gone: when the pod was gone; null: not by the end of the window, or the request was refused
 -- column uid: uid of the pod
 -- column audit_id: audit id of the first request
@@ -95,10 +96,11 @@ removals AS (
         CASE WHEN NOT succeeded THEN actor END,
         CASE WHEN NOT succeeded THEN response_code END
 ),
+-- A delete answers with the pod as it left it: a condition that only a later one shows had another cause.
 reasons AS (
-    SELECT cluster, uid, max(condition['reason']) AS reason
+    SELECT cluster, uid, min(time) AS since, max(condition['reason']) AS reason
     FROM (
-        SELECT cluster, uid, unnest(conditions) AS condition
+        SELECT cluster, uid, time, unnest(conditions) AS condition
         FROM pod_removals
         WHERE ($namespace IS NULL OR namespace = $namespace)
           AND ($pod IS NULL OR pod = $pod)
@@ -117,7 +119,7 @@ SELECT
     first['how'] AS how,
     first['actor'] AS actor,
     first['user_agent'] AS user_agent,
-    reason,
+    CASE WHEN first['how'] = 'eviction' OR since = time THEN reason END AS reason,
     first['grace'] AS grace_period_seconds,
     first['code'] AS response_code,
     first['message'] AS message,

@@ -165,7 +165,10 @@ steps AS (
             ELSE 'eviction refused'
         END,
         node, phase, CASE WHEN NOT succeeded THEN CAST(response_code AS TEXT) END,
-        coalesce(response_message, CASE WHEN NOT final THEN concat('grace period ', grace_period_seconds, ' s') END),
+        coalesce(
+            response_message,
+            CASE WHEN NOT final AND grace_period_seconds IS NOT NULL THEN concat('grace period ', grace_period_seconds, ' s') END
+        ),
         actor, namespace, uid, audit_id
     FROM pod_removals
     WHERE pod = $pod

@@ -69,6 +69,13 @@ fn optional_text(value: Option<&str>) -> Value {
     value.map_or(Value::Null(ParamKind::Text), |v| Value::Text(v.to_owned()))
 }
 
+fn optional_list(values: &[String]) -> Value {
+    match values {
+        [] => Value::Null(ParamKind::TextList),
+        values => Value::TextList(values.to_vec()),
+    }
+}
+
 /// One note for each cluster and level at which needed bodies were not logged, and for each cluster
 /// where they were skipped or truncated.
 pub(super) async fn missing_bodies(
@@ -96,29 +103,26 @@ pub(super) async fn missing_bodies(
          count(*), {} \
          FROM events WHERE stage = 'ResponseComplete' AND {WINDOW} \
          AND (level IN {levels} OR {state} IN ('skipped', 'truncated')) \
-         AND ($needs_resource IS NULL OR resource = $needs_resource) AND {subresource} \
+         AND ($needs_resources IS NULL OR array_has($needs_resources, resource)) AND {subresource} \
          AND ($needs_verbs IS NULL OR array_has($needs_verbs, verb)) \
          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         bounds(session)
     );
     let mut bound = window_values(values);
     bound.insert(
-        "needs_resource".to_owned(),
-        optional_text(needs.resource.as_deref()),
+        "needs_resources".to_owned(),
+        optional_list(&needs.resources),
     );
     bound.insert(
         "needs_subresource".to_owned(),
         optional_text(needs.subresource.as_deref()),
     );
-    let verbs = match needs.verbs.as_slice() {
-        [] => Value::Null(ParamKind::TextList),
-        verbs => Value::TextList(verbs.to_vec()),
-    };
-    bound.insert("needs_verbs".to_owned(), verbs);
-    let what = match (needs.resource.as_deref(), needs.subresource.as_deref()) {
-        (Some(resource), Some(sub)) if sub != "-" => format!("{resource}/{sub}"),
-        (Some(resource), _) => resource.to_owned(),
-        (None, _) => "everything asked for".to_owned(),
+    bound.insert("needs_verbs".to_owned(), optional_list(&needs.verbs));
+    let resources = needs.resources.join(", ");
+    let what = match (resources.as_str(), needs.subresource.as_deref()) {
+        ("", _) => "everything asked for".to_owned(),
+        (resources, Some(sub)) if sub != "-" => format!("{resources}/{sub}"),
+        (resources, _) => resources.to_owned(),
     };
     let body = match needs.body {
         Body::Request => "request",

@@ -25,11 +25,24 @@ macro_rules! sql_files {
 /// The views, in the order in which they build on each other.
 pub(super) static VIEWS: &[SqlFile] = sql_files!("views":
     "10_events",
+    "20_mutations",
+    "21_node_conditions",
+    "22_node_states",
+    "30_pod_lifecycle",
+    "31_pod_removals",
+    "40_kubernetes_events",
 );
 
 /// The named questions.
 pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
+    "container-args",
     "creates-by-user",
+    "kubernetes-events",
+    "node-conditions",
+    "node-lifecycle",
+    "node-ready-history",
+    "pod-deletions",
+    "pod-scheduling-history",
 );
 
 #[cfg(test)]

@@ -112,8 +112,8 @@ pub type Values = BTreeMap<String, Value>;
 /// Which events must have been logged with bodies for a question to be answered in full.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// Resource, plural.
-    pub resource: Option<String>,
+    /// Resources, plural; empty: all.
+    pub resources: Vec<String>,
     /// Subresource; `-` means none.
     pub subresource: Option<String>,
     /// Verbs; empty: all.
@@ -491,7 +491,9 @@ fn parse_needs(path: &str, line: &Line) -> Result<Needs> {
     for part in line.value.split_whitespace() {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         match (key, value) {
-            ("resource", value) if !value.is_empty() => needs.resource = Some(value.to_owned()),
+            ("resource", value) if !value.is_empty() => {
+                needs.resources = value.split(',').map(str::to_owned).collect();
+            }
             ("subresource", value) if !value.is_empty() => {
                 needs.subresource = Some(value.to_owned());
             }
@@ -502,7 +504,7 @@ fn parse_needs(path: &str, line: &Line) -> Result<Needs> {
             ("body", "response") => needs.body = Body::Response,
             _ => {
                 let what = format!(
-                    "`{part}` is none of resource=…, subresource=…, verbs=…,…, body=request|response"
+                    "`{part}` is none of resource=…,…, subresource=…, verbs=…,…, body=request|response"
                 );
                 return Err(wrong(path, line.number, what));
             }
