@@ -256,9 +256,13 @@ fn outgrown_head(
     ledger: &Ledger,
     cluster: Option<&str>,
 ) -> (u64, String) {
-    let small = ledger.contents_of(cluster, &object.uri).filter(|(_, c)| c.end <= HEAD_BYTES as u64);
+    let small = ledger
+        .contents_of(cluster, &object.uri)
+        .filter(|(_, c)| c.end <= HEAD_BYTES as u64);
     let proven = small.filter(|(_, c)| c.end > 0 && is_proven(object, sniffed.compression, c));
-    let longest = proven.max_by_key(|(_, c)| c.end).map(|(head, c)| (c.end, head.to_owned()));
+    let longest = proven
+        .max_by_key(|(_, c)| c.end)
+        .map(|(head, c)| (c.end, head.to_owned()));
     longest.unwrap_or((0, sniffed.head_digest.clone()))
 }
 
