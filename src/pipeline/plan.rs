@@ -3,7 +3,10 @@
 //! An object whose version is known is not opened. A known content goes on where it ended, whatever
 //! the object is called now: rotated, renamed or compressed.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use deltalake_core::DeltaTable;
 
@@ -150,11 +153,15 @@ fn sniff(path: &Path) -> Result<Option<Sniffed>> {
     }))
 }
 
+/// Ranges that this run has done, by object and first byte.
+pub(crate) type Done = HashSet<(String, i64)>;
+
 /// Pins what is new, up to the size of a batch, in the order of the listing.
 pub(crate) fn plan(
     run: &Run,
     ledger: &Ledger,
     listing: &Listing,
+    done: &Done,
     skipped: &mut Skipped,
 ) -> Result<Vec<RangeRecord>> {
     *skipped = Skipped::default();
@@ -190,6 +197,9 @@ pub(crate) fn plan(
             0 => outgrown_head(object, &sniffed, ledger, cluster.as_deref()),
             start => (start, sniffed.head_digest.clone()),
         };
+        if done.contains(&(object.uri.clone(), signed(start))) {
+            continue;
+        }
         let (range_end, weight) = match sniffed.compression {
             Compression::None => {
                 let end = object
