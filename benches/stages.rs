@@ -7,7 +7,7 @@ use std::{hint::black_box, time::Instant};
 use kolumn::{
     decode::{
         Record, decode_frame,
-        frame::{Framed, Framer, Framing},
+        frame::{Framer, Framing},
     },
     layout::{
         audit::{Lengths, Origin, push_audit_row},
