@@ -13,6 +13,7 @@
 -- column impersonated_user: on whose behalf, if impersonating
 -- column user_agent: the tool, as it names itself
 -- column source_ip: the address that connected to the API server, or that its proxy says did
+-- column verb: create; patch or update where these created it, such as kubectl apply --server-side
 -- column resource: plural, with the subresource after a slash
 -- column namespace: null if the resource has none
 -- column name: of the new object, as the server made it from generateName
@@ -26,9 +27,13 @@
 
 WITH
 asked AS (
-    SELECT *
+    SELECT
+        stage_timestamp, request_received_timestamp, cluster, audit_id, stage, verb, request_uri,
+        username, impersonated_username, user_agent, source_ips, resource, subresource, namespace, name,
+        response_code, CASE WHEN $bodies THEN request_object END AS request_object
     FROM events
-    WHERE verb = 'create'
+    -- Server-side apply creates by patch, a put may create by update.
+    WHERE (verb = 'create' OR response_code = 201 AND verb IN ('patch', 'update'))
       AND ($since IS NULL OR stage_timestamp >= $since)
       -- A request belongs to the window in which its last stage was reached: look a little further.
       AND ($until IS NULL OR stage_timestamp < $until + INTERVAL '1 hour')
@@ -53,7 +58,10 @@ requests AS (
         AND early.cluster = late.cluster
         AND early.request_received_timestamp = late.request_received_timestamp
         AND early.request_uri = late.request_uri
-        AND (late.stage IN ('ResponseComplete', 'Panic') OR early.stage = 'RequestReceived' AND late.stage = 'ResponseStarted')
+        AND (
+            late.stage IN ('ResponseComplete', 'Panic')
+            OR early.stage = 'RequestReceived' AND late.stage = 'ResponseStarted'
+        )
     WHERE early.stage IN ('RequestReceived', 'ResponseStarted')
 )
 SELECT
@@ -62,16 +70,17 @@ SELECT
     impersonated_username AS impersonated_user,
     user_agent,
     source_ips[-1] AS source_ip,
+    verb,
     concat_ws('/', resource, subresource) AS resource,
     namespace,
     name,
     response_code,
-    CASE WHEN $bodies THEN request_object END AS request_object,
+    request_object,
     stage,
-    requests.cluster,
+    cluster,
     audit_id
 FROM requests
 WHERE ($until IS NULL OR stage_timestamp < $until)
   AND ($name IS NULL OR name = $name)
-ORDER BY time, audit_id
+ORDER BY time, cluster, audit_id
 LIMIT $limit

@@ -183,8 +183,10 @@ async fn answer(
         );
     }
     let values = question.complete(given, &plan.times())?;
-    terminal::print(&format!("\n{command}\n-- {}\n", question.title));
-    terminal::print(&question.to_sql(&values)?);
+    // The query as it stands in its file; the values are bound to its parameters.
+    let sql = question.sql.lines().filter(|line| !line.starts_with("--"));
+    terminal::print(&format!("\n{command}\n-- {}", question.title));
+    sql.for_each(terminal::print);
     terminal::print("");
     let answer = question.ask(session, &values).await?;
     let output = Output {

@@ -147,10 +147,10 @@ fn write_objects(out: &mut String, report: &Report) -> Result<(), std::fmt::Erro
         writeln!(
             out,
             "{:>12} {:>12} {:>12} {:>9}  {name}",
-            HumanCount(o.records),
-            HumanCount(o.rows),
-            HumanCount(o.duplicates),
-            HumanCount(o.rejected)
+            count(o.records),
+            count(o.rows),
+            count(o.duplicates),
+            count(o.rejected)
         )?;
     }
     if interesting.len() > OBJECTS_SHOWN {
@@ -161,6 +161,11 @@ fn write_objects(out: &mut String, report: &Report) -> Result<(), std::fmt::Erro
         )?;
     }
     writeln!(out)
+}
+
+/// A count with separators, as text, so that it can be aligned.
+fn count(n: u64) -> String {
+    HumanCount(n).to_string()
 }
 
 /// Prints a report as one JSON object.

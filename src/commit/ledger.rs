@@ -287,7 +287,10 @@ impl Ledger {
         cluster: Option<&'l str>,
         uri: &'l str,
     ) -> impl Iterator<Item = (&'l str, &'l Content)> {
-        let of_cluster = self.contents.iter().filter(move |(key, _)| key.0.as_deref() == cluster);
+        let of_cluster = self
+            .contents
+            .iter()
+            .filter(move |(key, _)| key.0.as_deref() == cluster);
         of_cluster
             .flat_map(|(key, contents)| contents.iter().map(|c| (key.1.as_str(), c)))
             .filter(move |(_, c)| c.objects.iter().any(|o| o == uri))

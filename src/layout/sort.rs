@@ -36,7 +36,11 @@ impl<'b> SortedRows<'b> {
         mut rows: Vec<RowId>,
     ) -> Result<Self> {
         if table.sort_columns().is_empty() {
-            return Ok(Self { table, batches, order: rows });
+            return Ok(Self {
+                table,
+                batches,
+                order: rows,
+            });
         }
         let schema = row_schema(table);
         let options = SortOptions {

@@ -193,6 +193,8 @@ impl Run {
     async fn ingest_listing(&self, listing: &Listing, report: &mut Report) -> Result<()> {
         let mut skipped = plan::Skipped::default();
         let mut own_plan = None;
+        // An object that cannot be read further is not planned over and over.
+        let mut done = plan::Done::new();
         loop {
             let table = self.archive.load_or_create(TableName::Ledger).await?;
             let ledger = Ledger::load(&self.archive, &table).await?;
@@ -200,10 +202,11 @@ impl Run {
                 if open.first().map(|r| r.planned_at) != own_plan {
                     report.resumed_batches += 1;
                 }
+                done.extend(open.iter().map(|r| (r.object_uri.clone(), r.range_start)));
                 self.run_open(open.to_vec(), listing, report).await?;
                 continue;
             }
-            let planned = plan::plan(self, &ledger, listing, &mut skipped)?;
+            let planned = plan::plan(self, &ledger, listing, &done, &mut skipped)?;
             let Some(first) = planned.first() else { break };
             own_plan = Some(first.planned_at);
             plan::pin(self, &table, &planned).await?;

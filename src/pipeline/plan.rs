@@ -3,7 +3,10 @@
 //! An object whose version is known is not opened. A known content goes on where it ended, whatever
 //! the object is called now: rotated, renamed or compressed.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use deltalake_core::DeltaTable;
 
@@ -150,11 +153,15 @@ fn sniff(path: &Path) -> Result<Option<Sniffed>> {
     }))
 }
 
+/// Ranges that this run has done, by object and first byte.
+pub(crate) type Done = HashSet<(String, i64)>;
+
 /// Pins what is new, up to the size of a batch, in the order of the listing.
 pub(crate) fn plan(
     run: &Run,
     ledger: &Ledger,
     listing: &Listing,
+    done: &Done,
     skipped: &mut Skipped,
 ) -> Result<Vec<RangeRecord>> {
     *skipped = Skipped::default();
@@ -190,6 +197,9 @@ pub(crate) fn plan(
             0 => outgrown_head(object, &sniffed, ledger, cluster.as_deref()),
             start => (start, sniffed.head_digest.clone()),
         };
+        if done.contains(&(object.uri.clone(), signed(start))) {
+            continue;
+        }
         let (range_end, weight) = match sniffed.compression {
             Compression::None => {
                 let end = object
@@ -256,9 +266,13 @@ fn outgrown_head(
     ledger: &Ledger,
     cluster: Option<&str>,
 ) -> (u64, String) {
-    let small = ledger.contents_of(cluster, &object.uri).filter(|(_, c)| c.end <= HEAD_BYTES as u64);
+    let small = ledger
+        .contents_of(cluster, &object.uri)
+        .filter(|(_, c)| c.end <= HEAD_BYTES as u64);
     let proven = small.filter(|(_, c)| c.end > 0 && is_proven(object, sniffed.compression, c));
-    let longest = proven.max_by_key(|(_, c)| c.end).map(|(head, c)| (c.end, head.to_owned()));
+    let longest = proven
+        .max_by_key(|(_, c)| c.end)
+        .map(|(head, c)| (c.end, head.to_owned()));
     longest.unwrap_or((0, sniffed.head_digest.clone()))
 }
 

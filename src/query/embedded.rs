@@ -35,14 +35,23 @@ pub(super) static VIEWS: &[SqlFile] = sql_files!("views":
 
 /// The named questions.
 pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
+    "changes",
     "container-args",
+    "coverage",
     "creates-by-user",
+    "denied",
+    "event",
     "kubernetes-events",
     "node-conditions",
     "node-lifecycle",
     "node-ready-history",
     "pod-deletions",
     "pod-scheduling-history",
+    "quarantine",
+    "search",
+    "secret-access",
+    "verify",
+    "volume",
 );
 
 #[cfg(test)]

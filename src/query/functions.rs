@@ -20,6 +20,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
     vec![
         ScalarUDF::from(TextMatches::new()),
         ScalarUDF::from(DurationText::new()),
+        super::json_pretty::function(),
     ]
 }
 

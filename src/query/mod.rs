@@ -11,6 +11,7 @@ mod embedded;
 mod failure;
 mod functions;
 mod header;
+mod json_pretty;
 pub mod question;
 pub mod time;
 pub mod views;

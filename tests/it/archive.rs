@@ -43,15 +43,19 @@ pub(crate) async fn ingest_on(
 }
 
 async fn ingest_into(archive: Archive, sources: &[&Path], options: Options) -> Result<Report> {
-    let listings =
-        sources.iter().map(|s| list(s.to_str().unwrap(), None)).collect::<Result<Vec<_>>>()?;
+    let listings = sources
+        .iter()
+        .map(|s| list(s.to_str().unwrap(), None))
+        .collect::<Result<Vec<_>>>()?;
     pipeline::ingest(archive, listings, options, Arc::new(Unobserved)).await
 }
 
 /// A session on an archive; opening one is the dear part of a query.
 pub(crate) async fn session(archive: &Path) -> Session {
     let archive = Archive::open(&url(archive)).await.unwrap();
-    Session::open(&archive, &SessionOptions::default()).await.unwrap()
+    Session::open(&archive, &SessionOptions::default())
+        .await
+        .unwrap()
 }
 
 /// The one number of a query.
@@ -68,7 +72,12 @@ pub(crate) async fn texts(session: &Session, sql: &str) -> Vec<String> {
     let mut found = Vec::new();
     for batch in session.query(sql).await.unwrap().collect().await.unwrap() {
         let column = arrow::compute::cast(batch.column(0), &DataType::Utf8).unwrap();
-        found.extend(column.as_string::<i32>().iter().map(|t| t.unwrap_or("NULL").to_owned()));
+        found.extend(
+            column
+                .as_string::<i32>()
+                .iter()
+                .map(|t| t.unwrap_or("NULL").to_owned()),
+        );
     }
     found
 }
@@ -86,7 +95,11 @@ pub(crate) async fn check_invariants(archive: &Path) -> Session {
     assert_eq!(wrong, 0, "K1: ranges whose counts do not add up");
     let committed = "SELECT coalesce(sum(rows), 0) FROM ledger WHERE state = 'committed'";
     let stored = number(folder, "SELECT count(*) FROM audit").await;
-    assert_eq!(stored, number(folder, committed).await, "K1: rows stored against rows in the ledger");
+    assert_eq!(
+        stored,
+        number(folder, committed).await,
+        "K1: rows stored against rows in the ledger"
+    );
     let rejected = "SELECT coalesce(sum(rejected), 0) FROM ledger WHERE state = 'committed'";
     assert_eq!(
         number(folder, "SELECT count(*) FROM rejected").await,
@@ -106,8 +119,14 @@ pub(crate) async fn check_invariants(archive: &Path) -> Session {
 
 /// K4 and K5 on each visible data file of `audit`.
 async fn check_files(archive: &Archive) {
-    let Some(table) = archive.load(TableName::Audit).await.unwrap() else { return };
-    let root = archive.table_url(TableName::Audit).unwrap().to_file_path().unwrap();
+    let Some(table) = archive.load(TableName::Audit).await.unwrap() else {
+        return;
+    };
+    let root = archive
+        .table_url(TableName::Audit)
+        .unwrap()
+        .to_file_path()
+        .unwrap();
     for file in table.snapshot().unwrap().snapshot().log_data().iter() {
         let path = root.join(file.path().as_ref());
         let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap())
@@ -127,19 +146,30 @@ async fn check_files(archive: &Archive) {
             let fields = columns
                 .iter()
                 .map(|c| {
-                    let options = arrow::compute::SortOptions { descending: false, nulls_first: false };
+                    let options = arrow::compute::SortOptions {
+                        descending: false,
+                        nulls_first: false,
+                    };
                     SortField::new_with_options(c.data_type().clone(), options)
                 })
                 .collect();
             let converter = RowConverter::new(fields).unwrap();
             for row in &converter.convert_columns(&columns).unwrap() {
-                assert!(last.as_deref().is_none_or(|l| l <= row.data()), "K4: {} is not sorted", path.display());
+                assert!(
+                    last.as_deref().is_none_or(|l| l <= row.data()),
+                    "K4: {} is not sorted",
+                    path.display()
+                );
                 last = Some(row.data().to_vec());
             }
             let times = batch.column_by_name("stage_timestamp").unwrap();
             for time in times.as_primitive::<TimestampMicrosecondType>().iter() {
                 let day = kolumn::layout::partition::date_of_day(Micros(time.unwrap()).utc_day());
-                assert_eq!(values["date"].as_deref(), Some(day.to_string().as_str()), "K5");
+                assert_eq!(
+                    values["date"].as_deref(),
+                    Some(day.to_string().as_str()),
+                    "K5"
+                );
             }
             assert!(batch.column_by_name("cluster").is_none());
         }
@@ -161,6 +191,9 @@ pub(crate) fn event_line(id: &str, second: u32, name: &str) -> String {
          \"responseStatus\":{{\"metadata\":{{}},\"code\":200}},\
          \"requestReceivedTimestamp\":\"2026-11-20T11:{:02}:{:02}.000001Z\",\
          \"stageTimestamp\":\"2026-11-20T11:{:02}:{:02}.000002Z\"}}",
-        second / 60, second % 60, second / 60, second % 60
+        second / 60,
+        second % 60,
+        second / 60,
+        second % 60
     )
 }

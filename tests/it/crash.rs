@@ -32,9 +32,20 @@ fn sources(folder: &TempDir) -> PathBuf {
     place
 }
 
-/// Small buffers, so that a run has several batches and files.
+/// A small buffer, so that one batch has several files.
 fn options() -> Options {
-    Options { batch_bytes: 12 << 10, buffer_bytes: 4 << 10, ..Options::default() }
+    Options {
+        buffer_bytes: 4 << 10,
+        ..Options::default()
+    }
+}
+
+/// Small batches as well, so that a run has several.
+fn small_batches() -> Options {
+    Options {
+        batch_bytes: 12 << 10,
+        ..options()
+    }
 }
 
 async fn check_everything_is_in(archive: &Path) {
@@ -45,7 +56,7 @@ async fn check_everything_is_in(archive: &Path) {
 }
 
 /// Runs with one fault after the other until a run ends before the fault comes.
-async fn fail_everywhere(fault: Fault) {
+async fn fail_everywhere(fault: Fault, step: usize, options: fn() -> Options) {
     let folder = tempfile::tempdir().unwrap();
     let logs = sources(&folder);
     let mut at = 1;
@@ -55,37 +66,47 @@ async fn fail_everywhere(fault: Fault) {
         let store = FaultyStore::new(fault, at);
         let outcome = ingest_on(store.clone(), &archive, &[&logs], options()).await;
         let unharmed = store.operations() < at;
-        assert!(!unharmed || outcome.is_ok(), "a run without a fault ends well: {outcome:?}");
+        assert!(
+            !unharmed || outcome.is_ok(),
+            "a run without a fault ends well: {outcome:?}"
+        );
         let report = ingest(&archive, &[&logs], options()).await;
-        assert!(report.is_ok(), "{fault:?} at {at}: the next run ends well: {report:?}");
+        assert!(
+            report.is_ok(),
+            "{fault:?} at {at}: the next run ends well: {report:?}"
+        );
         check_everything_is_in(&archive).await;
         if unharmed {
             assert!(at > 20, "the faults hit something: {at}");
             return;
         }
-        // Early operations are all different; later ones repeat for each batch.
-        at += if at < 40 { 1 } else { 3 };
+        at += step;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_dies_at_any_operation_loses_and_doubles_nothing() {
-    fail_everywhere(Fault::Dead).await;
+    fail_everywhere(Fault::Dead, 1, options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_refuses_any_one_operation_loses_and_doubles_nothing() {
-    fail_everywhere(Fault::Error).await;
+    fail_everywhere(Fault::Error, 1, options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledgement_lost_at_any_operation_loses_and_doubles_nothing() {
-    fail_everywhere(Fault::LostAnswer).await;
+    fail_everywhere(Fault::LostAnswer, 1, options).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_read_at_any_operation_loses_and_doubles_nothing() {
-    fail_everywhere(Fault::Short).await;
+    fail_everywhere(Fault::Short, 1, options).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_dies_between_batches_loses_and_doubles_nothing() {
+    fail_everywhere(Fault::Dead, 11, small_batches).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +116,14 @@ async fn a_slow_store_is_only_slow() {
     for at in [1, 9, 22] {
         let archive = folder.path().join(format!("archive-{at}"));
         fs::create_dir_all(&archive).unwrap();
-        ingest_on(FaultyStore::new(Fault::Slow, at), &archive, &[&logs], options()).await.unwrap();
+        ingest_on(
+            FaultyStore::new(Fault::Slow, at),
+            &archive,
+            &[&logs],
+            options(),
+        )
+        .await
+        .unwrap();
         check_everything_is_in(&archive).await;
     }
 }
@@ -153,8 +181,13 @@ async fn the_program_killed_at_many_moments_loses_and_doubles_nothing() {
     let logs = folder.path().join("logs");
     fs::create_dir_all(&logs).unwrap();
     for file in 0..3 {
-        let line = |i: u32| event_line(&format!("id-{file}-{i}"), i, &format!("pod-{}", i % 11)) + "\n";
-        fs::write(logs.join(format!("{file}.log")), (0..1500).map(line).collect::<String>()).unwrap();
+        let line =
+            |i: u32| event_line(&format!("id-{file}-{i}"), i, &format!("pod-{}", i % 11)) + "\n";
+        fs::write(
+            logs.join(format!("{file}.log")),
+            (0..1500).map(line).collect::<String>(),
+        )
+        .unwrap();
     }
     let archive = folder.path().join("archive");
     let mut kills = 0;

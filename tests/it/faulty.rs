@@ -34,8 +34,13 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Dead, Self::Error, Self::LostAnswer, Self::Slow, Self::Short];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Dead,
+        Self::Error,
+        Self::LostAnswer,
+        Self::Slow,
+        Self::Short,
+    ];
 }
 
 /// A local store in which one operation goes wrong.
@@ -70,7 +75,10 @@ impl FaultyStore {
     }
 
     fn error(&self) -> Error {
-        Error::Generic { store: "faulty", source: format!("fault {:?} at operation {}", self.fault, self.at).into() }
+        Error::Generic {
+            store: "faulty",
+            source: format!("fault {:?} at operation {}", self.fault, self.at).into(),
+        }
     }
 
     /// Runs an operation that changes something.
@@ -120,13 +128,21 @@ impl ObjectStore for FaultyStore {
             }
             Some(Fault::Short) => {
                 let result = self.inner.get_opts(at, o).await?;
-                let (meta, range, attributes) =
-                    (result.meta.clone(), result.range.clone(), result.attributes.clone());
+                let (meta, range, attributes) = (
+                    result.meta.clone(),
+                    result.range.clone(),
+                    result.attributes.clone(),
+                );
                 let bytes = result.bytes().await?;
                 let half = bytes.slice(..bytes.len() / 2);
                 let parts = vec![Ok(half), Err(self.error())];
                 let payload = GetResultPayload::Stream(futures::stream::iter(parts).boxed());
-                Ok(GetResult { payload, meta, range, attributes })
+                Ok(GetResult {
+                    payload,
+                    meta,
+                    range,
+                    attributes,
+                })
             }
             Some(_) => Err(self.error()),
         }

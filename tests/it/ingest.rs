@@ -18,7 +18,9 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let place = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         fs::create_dir_all(place.logs()).unwrap();
         place
     }
@@ -43,7 +45,9 @@ impl Place {
     }
 
     async fn ingest_with(&self, options: Options) -> Counts {
-        let report = ingest(&self.archive(), &[&self.logs()], options).await.unwrap();
+        let report = ingest(&self.archive(), &[&self.logs()], options)
+            .await
+            .unwrap();
         check_invariants(&self.archive()).await;
         Counts::of(&report)
     }
@@ -73,7 +77,9 @@ impl Counts {
 }
 
 fn lines(range: std::ops::Range<u32>) -> String {
-    range.map(|i| event_line(&format!("id-{i}"), i, &format!("pod-{}", i % 5)) + "\n").collect()
+    range
+        .map(|i| event_line(&format!("id-{i}"), i, &format!("pod-{}", i % 5)) + "\n")
+        .collect()
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {
@@ -112,7 +118,10 @@ async fn a_file_rotated_and_compressed_meanwhile_gives_nothing_new() {
     assert_eq!(place.ingest().await, Counts(3, 3, 0, 0));
     // Compressed, while the plain one is still there; a few records came in before the rotation.
     let longer = old + &lines(20..22);
-    place.write("audit-2026-11-20T11-44-19.675.log.gz", gzip(longer.as_bytes()));
+    place.write(
+        "audit-2026-11-20T11-44-19.675.log.gz",
+        gzip(longer.as_bytes()),
+    );
     assert_eq!(place.ingest().await, Counts(2, 2, 0, 0));
     fs::remove_file(place.logs().join("audit-2026-11-20T11-44-19.675.log")).unwrap();
     assert_eq!(place.ingest().await, Counts(0, 0, 0, 0));
@@ -147,11 +156,26 @@ async fn half_a_gzip_member_gives_its_whole_lines_and_is_reported() {
         .collect();
     let member = gzip(random.as_bytes());
     place.write("cut.gz", &member[..member.len() / 2]);
-    let report = ingest(&place.archive(), &[&place.logs()], Options::default()).await.unwrap();
+    let report = ingest(&place.archive(), &[&place.logs()], Options::default())
+        .await
+        .unwrap();
     let Counts(records, rows, _, rejected) = Counts::of(&report);
-    assert!(rows > 50 && rejected == 1 && records == rows + 1, "{report:?}");
-    assert!(report.objects[0].ended_early.as_deref().unwrap().contains("cut off"));
-    assert_eq!(place.ingest().await, Counts(0, 0, 0, 0), "not read again while it is the same");
+    assert!(
+        rows > 50 && rejected == 1 && records == rows + 1,
+        "{report:?}"
+    );
+    assert!(
+        report.objects[0]
+            .ended_early
+            .as_deref()
+            .unwrap()
+            .contains("cut off")
+    );
+    assert_eq!(
+        place.ingest().await,
+        Counts(0, 0, 0, 0),
+        "not read again while it is the same"
+    );
     // The rest arrives.
     place.write("cut.gz", member);
     let Counts(_, more, _, rejected) = place.ingest().await;
@@ -169,7 +193,10 @@ async fn a_client_that_reuses_an_audit_id_makes_no_event_vanish() {
     let all = [&alice, &eve, &other_object, &other_verb, &later, &alice];
     place.write("audit.log", all.map(|l| format!("{l}\n")).concat());
     assert_eq!(place.ingest().await, Counts(6, 5, 1, 0));
-    place.write("again.log", format!("{eve}\n{}\n", alice.replace("alice", "mallory")));
+    place.write(
+        "again.log",
+        format!("{eve}\n{}\n", alice.replace("alice", "mallory")),
+    );
     assert_eq!(place.ingest().await, Counts(2, 1, 1, 0));
 }
 
@@ -184,9 +211,15 @@ async fn a_fuller_copy_supersedes_one_whose_body_was_skipped() {
     };
     place.write("a.log", with_body("\"skipped-too-big-size-object\""));
     assert_eq!(place.ingest().await, Counts(1, 1, 0, 0));
-    place.write("b.log", with_body("{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n1\"}}"));
+    place.write(
+        "b.log",
+        with_body("{\"kind\":\"Pod\",\"spec\":{\"nodeName\":\"n1\"}}"),
+    );
     assert_eq!(place.ingest().await, Counts(1, 1, 0, 0));
-    place.write("c.log", with_body("\"skipped-too-big-size-object\"").repeat(2));
+    place.write(
+        "c.log",
+        with_body("\"skipped-too-big-size-object\"").repeat(2),
+    );
     // The first line is known from a.log already.
     assert_eq!(place.ingest().await, Counts(1, 0, 1, 0));
     assert_eq!(place.number("SELECT count(*) FROM audit").await, 2);
@@ -199,7 +232,10 @@ async fn hostile_records_are_rejected_with_their_reason_and_the_rest_goes_in() {
     let good = event_line("good", 1, "web");
     let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
     let body = |b: &str| {
-        good.replace("\"responseStatus\"", &format!("\"requestObject\":{b},\"responseStatus\""))
+        good.replace(
+            "\"responseStatus\"",
+            &format!("\"requestObject\":{b},\"responseStatus\""),
+        )
     };
     let mut content = Vec::new();
     let mut put = |line: &[u8]| {
@@ -211,37 +247,68 @@ async fn hostile_records_are_rejected_with_their_reason_and_the_rest_goes_in() {
     put(b"\xff\xfe\x00bad");
     put(good.replace("\"code\":200", "\"code\":NaN").as_bytes());
     put(&good.as_bytes()[..good.len() / 2]);
-    put(good.replace("\"verb\"", "\"verb\":\"x\",\"verb\"").as_bytes());
+    put(good
+        .replace("\"verb\"", "\"verb\":\"x\",\"verb\"")
+        .as_bytes());
     put(b"{\"kind\":\"Event\",\"apiVersion\":\"v1\",\"reason\":\"Killing\"}");
     put(b"{}");
     put(b"[]");
     put(b"[1]");
     put(b"null");
-    put(good.replace("2026-11-20T11:00:01.000002Z", "yesterday").replace("2026-11-20T11:00:01.000001Z", "never").as_bytes());
+    put(good
+        .replace("2026-11-20T11:00:01.000002Z", "yesterday")
+        .replace("2026-11-20T11:00:01.000001Z", "never")
+        .as_bytes());
     // These are odd, but are events.
     put(body(&deep).replace("\"good\"", "\"deep\"").as_bytes());
-    put(body("{\"n\":123456789012345678901234567890}").replace("\"good\"", "\"big\"").as_bytes());
-    put(body("{\"s\":\"\\ud800\"}").replace("\"good\"", "\"surrogate\"").as_bytes());
-    put(body(&format!("{{\"blob\":\"{}\"}}", "x".repeat(2 << 20))).replace("\"good\"", "\"large\"").as_bytes());
-    put(good.replace("\"good\"", "\"future\"").replace("{\"kind\"", "{\"authenticationMetadata\":{\"a\":1},\"kind\"").as_bytes());
+    put(body("{\"n\":123456789012345678901234567890}")
+        .replace("\"good\"", "\"big\"")
+        .as_bytes());
+    put(body("{\"s\":\"\\ud800\"}")
+        .replace("\"good\"", "\"surrogate\"")
+        .as_bytes());
+    put(body(&format!("{{\"blob\":\"{}\"}}", "x".repeat(2 << 20)))
+        .replace("\"good\"", "\"large\"")
+        .as_bytes());
+    put(good
+        .replace("\"good\"", "\"future\"")
+        .replace(
+            "{\"kind\"",
+            "{\"authenticationMetadata\":{\"a\":1},\"kind\"",
+        )
+        .as_bytes());
     place.write("hostile.log", content);
     place.write("empty.log", "");
     place.write("blank.log", "\n\n  \n");
     place.write("binary.bin", [0u8, 159, 146, 150, 10, 1, 2, 3, 10]);
     let Counts(records, rows, duplicates, rejected) = place.ingest().await;
     assert_eq!((records, rows, duplicates), (rows + rejected, 6, 0));
-    let reasons = place.texts("SELECT reason FROM rejected WHERE source_uri LIKE '%hostile%' ORDER BY source_offset").await;
+    let reasons = place
+        .texts(
+            "SELECT reason FROM rejected WHERE source_uri LIKE '%hostile%' ORDER BY source_offset",
+        )
+        .await;
     assert_eq!(
         reasons,
         [
-            "unknown-text", "invalid-utf8", "invalid-json", "truncated-json", "invalid-json",
-            "unknown-json", "unknown-json", "unknown-json", "unknown-text", "no-timestamp",
+            "unknown-text",
+            "invalid-utf8",
+            "invalid-json",
+            "truncated-json",
+            "invalid-json",
+            "unknown-json",
+            "unknown-json",
+            "unknown-json",
+            "unknown-text",
+            "no-timestamp",
         ]
     );
     let ids = place.texts("SELECT audit_id FROM audit ORDER BY 1").await;
     assert_eq!(ids, ["big", "deep", "future", "good", "large", "surrogate"]);
     assert_eq!(
-        place.texts("SELECT extra FROM audit WHERE audit_id = 'future'").await,
+        place
+            .texts("SELECT extra FROM audit WHERE audit_id = 'future'")
+            .await,
         ["{\"authenticationMetadata\":{\"a\":1}}"]
     );
 }
@@ -249,17 +316,31 @@ async fn hostile_records_are_rejected_with_their_reason_and_the_rest_goes_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_any_century_lie_in_their_own_day() {
     let place = Place::new();
-    let at = |time: &str| event_line(time, 1, "web").replace("2026-11-20T11:00:01.000002Z", time) + "\n";
+    let at =
+        |time: &str| event_line(time, 1, "web").replace("2026-11-20T11:00:01.000002Z", time) + "\n";
     let times = [
-        "2000-01-01T00:00:00.000000Z", "2000-02-29T23:59:59.999999Z", "2026-12-31T23:59:59.999999Z",
-        "2027-01-01T00:00:00.000000Z", "2099-12-31T23:59:59.999999Z", "2026-03-29T01:30:00.000000Z",
+        "2000-01-01T00:00:00.000000Z",
+        "2000-02-29T23:59:59.999999Z",
+        "2026-12-31T23:59:59.999999Z",
+        "2027-01-01T00:00:00.000000Z",
+        "2099-12-31T23:59:59.999999Z",
+        "2026-03-29T01:30:00.000000Z",
     ];
     place.write("audit.log", times.map(at).concat());
     assert_eq!(place.ingest().await, Counts(6, 6, 0, 0));
-    let days = place.texts("SELECT CAST(date AS VARCHAR) FROM audit ORDER BY stage_timestamp").await;
+    let days = place
+        .texts("SELECT CAST(date AS VARCHAR) FROM audit ORDER BY stage_timestamp")
+        .await;
     assert_eq!(
         days,
-        ["2000-01-01", "2000-02-29", "2026-03-29", "2026-12-31", "2027-01-01", "2099-12-31"]
+        [
+            "2000-01-01",
+            "2000-02-29",
+            "2026-03-29",
+            "2026-12-31",
+            "2027-01-01",
+            "2099-12-31"
+        ]
     );
     let late = "SELECT audit_id FROM audit WHERE stage_timestamp >= TIMESTAMP '2099-12-31T23:59:59.999999Z'";
     assert_eq!(place.texts(late).await, ["2099-12-31T23:59:59.999999Z"]);
@@ -269,19 +350,35 @@ async fn events_of_any_century_lie_in_their_own_day() {
 async fn both_aks_categories_and_every_wrapping_give_each_event_once() {
     let place = Place::new();
     let demo = samples().join("demo");
-    let report = ingest(&place.archive(), &[&demo], Options::default()).await.unwrap();
+    let report = ingest(&place.archive(), &[&demo], Options::default())
+        .await
+        .unwrap();
     check_invariants(&place.archive()).await;
     // tests/data/README.md: 3,781 kube-audit records, 2,340 of them again in kube-audit-admin.
     assert_eq!(Counts::of(&report), Counts(6121, 3781, 2340, 0));
-    assert_eq!(place.texts("SELECT DISTINCT cluster FROM audit").await, ["aks-prod"]);
-    let again = ingest(&place.archive(), &[&demo], Options::default()).await.unwrap();
-    assert_eq!((Counts::of(&again), again.unchanged), (Counts(0, 0, 0, 0), 2));
+    assert_eq!(
+        place.texts("SELECT DISTINCT cluster FROM audit").await,
+        ["aks-prod"]
+    );
+    let again = ingest(&place.archive(), &[&demo], Options::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (Counts::of(&again), again.unchanged),
+        (Counts(0, 0, 0, 0), 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_batches_sent_again_are_stored_once() {
     let place = Place::new();
-    let report = ingest(&place.archive(), &[&samples().join("webhook")], Options::default()).await.unwrap();
+    let report = ingest(
+        &place.archive(),
+        &[&samples().join("webhook")],
+        Options::default(),
+    )
+    .await
+    .unwrap();
     check_invariants(&place.archive()).await;
     // Three bodies of 25 items, the third a resend of the second.
     assert_eq!(Counts::of(&report), Counts(75, 50, 25, 0));
@@ -295,10 +392,19 @@ async fn secrets_are_not_stored_unless_asked_for() {
         "\"requestObject\":{\"kind\":\"Secret\",\"data\":{\"password\":\"aHVudGVyMg==\"}},\"responseStatus\"",
     );
     place.write("audit.log", format!("{secret}\n"));
-    let redacting = Options { redaction: Redaction::On([7; 32]), ..Options::default() };
+    let redacting = Options {
+        redaction: Redaction::On([7; 32]),
+        ..Options::default()
+    };
     assert_eq!(place.ingest_with(redacting).await, Counts(1, 1, 0, 0));
-    let body = place.texts("SELECT request_object FROM audit").await.remove(0);
-    assert!(body.contains("\"password\":\"[redacted ") && !body.contains("aHVudGVyMg"), "{body}");
+    let body = place
+        .texts("SELECT request_object FROM audit")
+        .await
+        .remove(0);
+    assert!(
+        body.contains("\"password\":\"[redacted ") && !body.contains("aHVudGVyMg"),
+        "{body}"
+    );
     let open = Place::new();
     open.write("audit.log", format!("{secret}\n"));
     open.ingest().await;

@@ -26,7 +26,7 @@
 //!   time if it is not given. Events of one head become one file `made.log`, ingested last; `line
 //!   TEXT` puts any other line into that file, `cluster NAME` names its cluster (else `made`).
 //! - `ask NAME --flag value …`: quotes as in a shell; `--timezone ZONE` reads and shows times in
-//!   that zone. The present is always 2026-11-21T00:00:00Z.
+//!   that zone. The present is always 2026-11-20T14:00:00Z.
 //! - `show a, b`: only these columns, in this order. `show count`: only the number of rows.
 //! - Below `----`, up to an empty line or the end: column names, then one line a row. Cells are
 //!   separated by ` | `; null is `NULL`, the empty text `""`, a line end `\n`, times are RFC 3339.
@@ -39,9 +39,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use clap::ValueEnum as _;
 use kolumn::decode::FormatFamily;
 use kolumn::error::{Error, ErrorKind, Result};
@@ -57,7 +59,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
-const NOW: &str = "2026-11-21T00:00:00Z";
+const NOW: &str = "2026-11-20T14:00:00Z";
 
 /// An event of which a test gives only what matters to it.
 fn plain_event() -> Value {
@@ -298,22 +300,39 @@ async fn run(archive: &Archive, path: &Path, options: Options) {
     assert!(report.failures.is_empty(), "{:?}", report.failures);
 }
 
-/// An archive with what was opened of it.
+/// An archive with the sessions that were opened on it.
 struct Opened {
     folder: TempDir,
     archive: Archive,
+    sessions: BTreeMap<(bool, String), Session>,
 }
 
 impl Opened {
-    async fn ask(&self, questions: &[Question], case: &Case, pruning: Pruning) -> Vec<String> {
+    async fn ask(&mut self, questions: &[Question], case: &Case, pruning: Pruning) -> Vec<String> {
         match self.answer(questions, case, pruning).await {
             Ok(lines) => lines,
             Err(e) => vec![format!("error: {}", e.to_chain())],
         }
     }
 
+    /// The session of a zone: with pruning, or without it and on one partition.
+    async fn session(&mut self, pruning: Pruning, zone: Tz) -> Result<&Session> {
+        let key = (pruning == Pruning::On, zone.name().to_owned());
+        if !self.sessions.contains_key(&key) {
+            let options = SessionOptions {
+                zone,
+                partitions: (pruning == Pruning::Off).then_some(NonZeroUsize::MIN),
+                pruning,
+                ..SessionOptions::default()
+            };
+            let session = Session::open(&self.archive, &options).await?;
+            self.sessions.insert(key.clone(), session);
+        }
+        Ok(&self.sessions[&key])
+    }
+
     async fn answer(
-        &self,
+        &mut self,
         questions: &[Question],
         case: &Case,
         pruning: Pruning,
@@ -335,14 +354,9 @@ impl Opened {
             values.insert(name, param.read(&texts, &times)?);
         }
         let values = question.complete(values, &times)?;
-        let options = SessionOptions {
-            zone: times.zone,
-            partitions: (pruning == Pruning::Off).then_some(std::num::NonZeroUsize::MIN),
-            pruning,
-            ..SessionOptions::default()
-        };
-        let session = Session::open(&self.archive, &options).await?;
-        let answer = question.ask(&session, &values).await?;
+        let file = self.folder.path().join("answer.json");
+        let session = self.session(pruning, times.zone).await?;
+        let answer = question.ask(session, &values).await?;
         let schema = answer.schema.clone();
         let columns: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
         let documented: Vec<String> = question.columns.iter().map(|(n, _)| n.clone()).collect();
@@ -350,7 +364,6 @@ impl Opened {
             let what = format!("the answer has {columns:?}, the header {documented:?}");
             return Err(Error::new(ErrorKind::Bug, what));
         }
-        let file = self.folder.path().join("answer.json");
         let output = Output {
             format: Format::Json,
             zone: times.zone,
@@ -358,13 +371,14 @@ impl Opened {
             file: Some(file.clone()),
         };
         let rows = output::write(schema, answer.batches, &output).await?;
+        let notes = question.notes(session, &values, rows).await?;
         let text = std::fs::read_to_string(file).unwrap();
         let all = columns.join(", ");
         let mut lines = match case.show.as_deref().unwrap_or(&all) {
             "count" => vec![format!("{rows} rows")],
             show => self.table(&show.split(", ").collect::<Vec<_>>(), &text),
         };
-        for note in question.notes(&session, &values, rows).await? {
+        for note in notes {
             lines.push(format!("note: {note}"));
         }
         Ok(lines)
@@ -439,7 +453,11 @@ async fn check(scripts: Vec<Script>, questions: Arc<Vec<Question>>, update: bool
         .tempdir()
         .unwrap();
     let archive = ingest(&scripts[0].inputs, &folder).await;
-    let opened = Opened { folder, archive };
+    let mut opened = Opened {
+        folder,
+        archive,
+        sessions: BTreeMap::new(),
+    };
     let mut wrong = Vec::new();
     for script in scripts {
         let mut answers = Vec::new();

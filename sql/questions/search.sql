@@ -1,0 +1,152 @@
+-- title: In which events does a text occur, bodies included?
+-- param text text required: the text, whatever its case; also across punctuation, as in azure-vote or
+--   "image":"nginx
+-- param oldest flag default false: the oldest first; else the newest
+-- param user text optional: only this user name, real or impersonated
+-- param namespace text optional: only this namespace
+-- param resource text optional: only this resource, plural
+-- param verb text optional: only this verb
+-- param limit int default 100: at most so many rows
+-- column time: when the stage was reached
+-- column stage: stage of the request
+-- column verb: what was asked for
+-- column response_code: the HTTP status
+-- column user: who asked
+-- column user_agent: the tool, as it names itself
+-- column object: resource/subresource namespace/name
+-- column found_in: the columns of `events` that hold the text
+-- column excerpt: the text with what stands around it in the first of these columns; null where it
+--   stands there in another form, such as \u003c for <
+-- column cluster: the cluster
+-- column audit_id: for `kolumn ask event --audit-id`
+-- cost: reads the bodies of the window; narrow it with --since, --until, --namespace or --resource
+-- example: kolumn ask search --text azure-vote
+
+WITH
+-- Every column that holds text of the event itself; the others were read from these.
+found AS (
+    SELECT
+        stage_timestamp, response_code, cluster, request_uri, request_object,
+        response_object, username, impersonated_user, user_agent,
+        array_to_string(user_groups, ' ') AS user_groups, user_uid, user_extra,
+        array_to_string(source_ips, ' ') AS source_ips, resource, subresource, namespace, name,
+        object_uid, resource_version, api_group, api_version, response_status, annotations,
+        verb, level, stage, audit_id, extra, legacy_line, envelope
+    FROM events
+    WHERE ($since IS NULL OR stage_timestamp >= $since)
+      AND ($until IS NULL OR stage_timestamp < $until)
+      AND ($cluster IS NULL OR cluster = $cluster)
+      AND ($user IS NULL OR username = $user OR impersonated_username = $user)
+      AND ($namespace IS NULL OR namespace = $namespace)
+      AND ($resource IS NULL OR resource = $resource)
+      AND ($verb IS NULL OR verb = $verb)
+      AND text_matches(
+          $text,
+          request_uri, request_object, response_object, username, impersonated_user, user_agent,
+          array_to_string(user_groups, ' '), user_uid, user_extra,
+          array_to_string(source_ips, ' '), resource, subresource, namespace, name, object_uid,
+          resource_version, api_group, api_version, response_status, annotations, verb, level,
+          stage, audit_id, extra, legacy_line, envelope
+      )
+    ORDER BY
+        CASE WHEN $oldest THEN stage_timestamp END,
+        CASE WHEN NOT $oldest THEN stage_timestamp END DESC,
+        cluster,
+        audit_id,
+        stage
+    LIMIT $limit
+),
+-- Where it was found is looked up only for the rows that are shown.
+places AS (
+    SELECT
+        *,
+        concat_ws(
+            ', ',
+            CASE WHEN text_matches($text, request_object) THEN 'request_object' END,
+            CASE WHEN text_matches($text, response_object) THEN 'response_object' END,
+            CASE WHEN text_matches($text, request_uri) THEN 'request_uri' END,
+            CASE WHEN text_matches($text, username) THEN 'username' END,
+            CASE WHEN text_matches($text, impersonated_user) THEN 'impersonated_user' END,
+            CASE WHEN text_matches($text, user_agent) THEN 'user_agent' END,
+            CASE WHEN text_matches($text, user_groups) THEN 'user_groups' END,
+            CASE WHEN text_matches($text, user_uid) THEN 'user_uid' END,
+            CASE WHEN text_matches($text, user_extra) THEN 'user_extra' END,
+            CASE WHEN text_matches($text, source_ips) THEN 'source_ips' END,
+            CASE WHEN text_matches($text, resource) THEN 'resource' END,
+            CASE WHEN text_matches($text, subresource) THEN 'subresource' END,
+            CASE WHEN text_matches($text, namespace) THEN 'namespace' END,
+            CASE WHEN text_matches($text, name) THEN 'name' END,
+            CASE WHEN text_matches($text, object_uid) THEN 'object_uid' END,
+            CASE WHEN text_matches($text, resource_version) THEN 'resource_version' END,
+            CASE WHEN text_matches($text, api_group) THEN 'api_group' END,
+            CASE WHEN text_matches($text, api_version) THEN 'api_version' END,
+            CASE WHEN text_matches($text, response_status) THEN 'response_status' END,
+            CASE WHEN text_matches($text, annotations) THEN 'annotations' END,
+            CASE WHEN text_matches($text, verb) THEN 'verb' END,
+            CASE WHEN text_matches($text, level) THEN 'level' END,
+            CASE WHEN text_matches($text, stage) THEN 'stage' END,
+            CASE WHEN text_matches($text, audit_id) THEN 'audit_id' END,
+            CASE WHEN text_matches($text, extra) THEN 'extra' END,
+            CASE WHEN text_matches($text, legacy_line) THEN 'legacy_line' END,
+            CASE WHEN text_matches($text, envelope) THEN 'envelope' END
+        ) AS found_in,
+        CASE
+            WHEN text_matches($text, request_object) THEN request_object
+            WHEN text_matches($text, response_object) THEN response_object
+            WHEN text_matches($text, request_uri) THEN request_uri
+            WHEN text_matches($text, username) THEN username
+            WHEN text_matches($text, impersonated_user) THEN impersonated_user
+            WHEN text_matches($text, user_agent) THEN user_agent
+            WHEN text_matches($text, user_groups) THEN user_groups
+            WHEN text_matches($text, user_uid) THEN user_uid
+            WHEN text_matches($text, user_extra) THEN user_extra
+            WHEN text_matches($text, source_ips) THEN source_ips
+            WHEN text_matches($text, resource) THEN resource
+            WHEN text_matches($text, subresource) THEN subresource
+            WHEN text_matches($text, namespace) THEN namespace
+            WHEN text_matches($text, name) THEN name
+            WHEN text_matches($text, object_uid) THEN object_uid
+            WHEN text_matches($text, resource_version) THEN resource_version
+            WHEN text_matches($text, api_group) THEN api_group
+            WHEN text_matches($text, api_version) THEN api_version
+            WHEN text_matches($text, response_status) THEN response_status
+            WHEN text_matches($text, annotations) THEN annotations
+            WHEN text_matches($text, verb) THEN verb
+            WHEN text_matches($text, level) THEN level
+            WHEN text_matches($text, stage) THEN stage
+            WHEN text_matches($text, audit_id) THEN audit_id
+            WHEN text_matches($text, extra) THEN extra
+            WHEN text_matches($text, legacy_line) THEN legacy_line
+            WHEN text_matches($text, envelope) THEN envelope
+        END AS found_text
+    FROM found
+)
+SELECT
+    stage_timestamp AS time,
+    stage,
+    verb,
+    response_code,
+    username AS user,
+    user_agent,
+    concat_ws(
+        ' ',
+        nullif(concat_ws('/', resource, subresource), ''),
+        nullif(concat_ws('/', namespace, name), '')
+    ) AS object,
+    found_in,
+    CASE
+        WHEN contains(lower(found_text), lower($text)) THEN substr(
+            found_text,
+            greatest(1, strpos(lower(found_text), lower($text)) - 40),
+            character_length($text) + 80
+        )
+    END AS excerpt,
+    cluster,
+    audit_id
+FROM places
+ORDER BY
+    CASE WHEN $oldest THEN stage_timestamp END,
+    CASE WHEN NOT $oldest THEN stage_timestamp END DESC,
+    cluster,
+    audit_id,
+    stage
