@@ -33,5 +33,6 @@ SELECT
     coalesce(left(text, $bytes), '0x' || left(encode(record, 'hex'), 2 * $bytes)) AS record,
     cluster
 FROM kept
-ORDER BY time DESC, source_uri, source_offset
+-- Several records of one frame, such as the items of a list, have one offset.
+ORDER BY time DESC, source_uri, source_offset, record_digest
 LIMIT $limit
