@@ -90,8 +90,15 @@ filled AS (
         PARTITION BY cluster, node, life, type ORDER BY position, time ROWS UNBOUNDED PRECEDING
     )
 ),
+-- What was answered after the next change had been answered, had happened before that.
 compared AS (
-    SELECT *, lag(status) OVER (PARTITION BY cluster, node, life, type ORDER BY position, time) AS before
+    SELECT
+        * EXCLUDE (time),
+        min(time) OVER (
+            PARTITION BY cluster, node, life, type ORDER BY position, time
+            ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+        ) AS time,
+        lag(status) OVER (PARTITION BY cluster, node, life, type ORDER BY position, time) AS before
     FROM filled
     WHERE status IS NOT NULL
 ),

@@ -18,22 +18,78 @@
 -- `lookback`. A node whose state before is not known was cordoned by a request only if that asked for it.
 --
 -- A drain is one or more evictions that one actor had of the pods of a node while it was cordoned.
-WITH said AS (
-    SELECT *
-    FROM node_states
-    WHERE ($node IS NULL OR node = $node)
+-- It is one stream of rows, for plans grow with every use of a common table.
+WITH asked AS (
+    -- Patches that set the flag, whatever it was before.
+    SELECT cluster, audit_id, stage_timestamp AS time, true AS asks
+    FROM events
+    WHERE resource = 'nodes'
+      AND subresource IS NULL
+      AND verb = 'patch'
+      AND stage = 'ResponseComplete'
+      AND response_code < 300
+      AND json_contains(request_object, 'spec', 'unschedulable')
+      AND ($node IS NULL OR name = $node)
+      AND ($cluster IS NULL OR cluster = $cluster)
+      AND ($since IS NULL OR stage_timestamp >= $since - $lookback)
+      AND ($until IS NULL OR stage_timestamp < $until)
+),
+pods AS (
+    SELECT cluster, namespace, pod, time, node, how, succeeded, actor, user_agent, audit_id
+    FROM pod_removals
+    WHERE ($cluster IS NULL OR cluster = $cluster)
+      AND ($since IS NULL OR time >= $since - $lookback)
+      AND ($until IS NULL OR time < $until)
+    UNION ALL
+    SELECT cluster, namespace, pod, time, node, 'bind', true, NULL, NULL, NULL
+    FROM pod_lifecycle
+    WHERE step = 'bind'
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since - $lookback)
       AND ($until IS NULL OR time < $until)
 ),
--- What is told apart here (lives of a name, order of the store) is as in node-conditions.
+-- An eviction does not tell the node: the pod's binding before it does, or its delete after it.
+evictions AS (
+    SELECT
+        *,
+        coalesce(
+            last_value(node) IGNORE NULLS OVER (
+                PARTITION BY cluster, namespace, pod ORDER BY time ROWS UNBOUNDED PRECEDING
+            ),
+            first_value(node) IGNORE NULLS OVER (
+                PARTITION BY cluster, namespace, pod ORDER BY time
+                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+            )
+        ) AS from_node
+    FROM pods
+),
+said AS (
+    SELECT
+        states.cluster, node, states.time, uid, unschedulable, taints, actor, user_agent, states.audit_id, change_order,
+        CASE WHEN subresource IS NULL AND verb IN ('create', 'delete') THEN verb ELSE 'change' END AS kind,
+        -- Where the answer is missing, what is known is what was asked for.
+        coalesce(asks, source = 'merged') AS asks,
+        false AS succeeded
+    FROM node_states AS states
+    LEFT JOIN asked
+        ON asked.cluster = states.cluster AND asked.audit_id = states.audit_id AND asked.time = states.time
+    WHERE ($node IS NULL OR node = $node)
+      AND ($cluster IS NULL OR states.cluster = $cluster)
+      AND ($since IS NULL OR states.time >= $since - $lookback)
+      AND ($until IS NULL OR states.time < $until)
+    UNION ALL
+    SELECT
+        cluster, from_node, time, NULL, NULL, NULL, actor, user_agent, audit_id, NULL, how, false, succeeded
+    FROM evictions
+    WHERE how = 'eviction' AND from_node IS NOT NULL AND ($node IS NULL OR from_node = $node)
+),
+-- Lives of a name and the order of the store are told as in node-conditions.
 numbered AS (
     SELECT
         *,
-        subresource IS NULL AND verb = 'delete' AS deletes,
-        sum(CASE WHEN subresource IS NULL AND verb IN ('create', 'delete') THEN 1 ELSE 0 END) OVER (
+        sum(CASE WHEN kind IN ('create', 'delete') THEN 1 ELSE 0 END) OVER (
             PARTITION BY cluster, node ORDER BY time ROWS UNBOUNDED PRECEDING
-        ) - CASE WHEN subresource IS NULL AND verb = 'delete' THEN 1 ELSE 0 END AS life_number
+        ) - CASE kind WHEN 'delete' THEN 1 ELSE 0 END AS life_number
     FROM said
 ),
 lives AS (
@@ -62,141 +118,95 @@ ordered AS (
         ) AS position
     FROM lives
 ),
--- Patches that set the flag, whatever it was before.
-asked AS (
-    SELECT cluster, audit_id, stage_timestamp AS time, true AS asks
-    FROM events
-    WHERE resource = 'nodes'
-      AND subresource IS NULL
-      AND verb = 'patch'
-      AND stage = 'ResponseComplete'
-      AND response_code < 300
-      AND json_contains(request_object, 'spec', 'unschedulable')
-      AND ($node IS NULL OR name = $node)
-      AND ($cluster IS NULL OR cluster = $cluster)
-      AND ($since IS NULL OR stage_timestamp >= $since - $lookback)
-      AND ($until IS NULL OR stage_timestamp < $until)
-),
-flags AS (
+compared AS (
     SELECT
-        cluster, node, life, time, position, unschedulable, actor, user_agent, verb, audit_id,
-        lag(unschedulable) OVER (PARTITION BY cluster, node, life ORDER BY position, time) AS before
+        *,
+        lag(unschedulable) IGNORE NULLS OVER by_order AS unschedulable_before,
+        lag(taints) IGNORE NULLS OVER by_order AS taints_before,
+        last_value(unschedulable) IGNORE NULLS OVER so_far AS is_cordoned
     FROM ordered
-    WHERE unschedulable IS NOT NULL AND NOT deletes
+    WINDOW
+        by_order AS (PARTITION BY cluster, node, life ORDER BY position, time),
+        so_far AS (PARTITION BY cluster, node, life ORDER BY position, time ROWS UNBOUNDED PRECEDING)
 ),
--- Every stretch of time in which a node was cordoned or not, from the first that is known.
-stretches AS (
+-- How often the node was cordoned or uncordoned so far: the evictions of one actor within one number are a drain.
+counted AS (
     SELECT
-        flags.*,
-        lead(flags.time) OVER (PARTITION BY flags.cluster, node, life ORDER BY position, flags.time) AS ended,
-        CASE
-            WHEN before IS NOT NULL OR asks THEN true
-            ELSE verb = 'create' AND unschedulable
-        END AS is_step
-    FROM flags
-    LEFT JOIN asked ON flags.cluster = asked.cluster AND flags.audit_id = asked.audit_id AND flags.time = asked.time
-    WHERE before IS NULL OR before <> unschedulable
-),
-taint_lists AS (
-    SELECT
-        cluster, node, time, actor, user_agent, audit_id, taints,
-        lag(taints) OVER (PARTITION BY cluster, node, life ORDER BY position, time) AS before
-    FROM ordered
-    WHERE taints IS NOT NULL AND NOT deletes
-),
-taint_changes AS (
-    SELECT cluster, node, time, actor, user_agent, audit_id, 'tainted' AS step, unnest(array_except(taints, before)) AS taint
-    FROM taint_lists
-    WHERE before IS NOT NULL
-    UNION ALL
-    SELECT cluster, node, time, actor, user_agent, audit_id, 'untainted', unnest(array_except(before, taints))
-    FROM taint_lists
-    WHERE before IS NOT NULL
-),
--- An eviction does not tell the node: the pod's binding before it does, or its delete after it.
-pods_on_nodes AS (
-    SELECT
-        cluster, time, how, succeeded, actor, user_agent, audit_id,
-        coalesce(
-            last_value(node) IGNORE NULLS OVER (
-                PARTITION BY cluster, namespace, pod ORDER BY time ROWS UNBOUNDED PRECEDING
-            ),
-            first_value(node) IGNORE NULLS OVER (
-                PARTITION BY cluster, namespace, pod ORDER BY time
-                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
-            )
-        ) AS node
-    FROM (
-        SELECT cluster, namespace, pod, time, node, how, succeeded, actor, user_agent, audit_id
-        FROM pod_removals
-        WHERE ($cluster IS NULL OR cluster = $cluster)
-          AND ($since IS NULL OR time >= $since - $lookback)
-          AND ($until IS NULL OR time < $until)
-        UNION ALL
-        SELECT cluster, namespace, pod, time, node, 'bind', true, NULL, NULL, NULL
-        FROM pod_lifecycle
-        WHERE step = 'bind'
-          AND ($cluster IS NULL OR cluster = $cluster)
-          AND ($since IS NULL OR time >= $since - $lookback)
-          AND ($until IS NULL OR time < $until)
-    )
+        *,
+        sum(CASE WHEN unschedulable <> unschedulable_before THEN 1 ELSE 0 END) OVER (
+            PARTITION BY cluster, node, life ORDER BY position, time ROWS UNBOUNDED PRECEDING
+        ) AS cordon
+    FROM compared
 ),
 drains AS (
     SELECT
-        stretches.cluster,
-        stretches.node,
-        stretches.time AS cordoned,
-        evictions.actor,
-        min(evictions.time) AS time,
-        first_value(evictions.user_agent ORDER BY evictions.time) AS user_agent,
-        first_value(evictions.audit_id ORDER BY evictions.time) AS audit_id,
-        sum(CASE WHEN succeeded THEN 1 ELSE 0 END) AS evicted,
-        sum(CASE WHEN succeeded THEN 0 ELSE 1 END) AS refused,
-        max(evictions.time) - min(evictions.time) AS took
-    FROM stretches
-    JOIN pods_on_nodes AS evictions
-        ON evictions.cluster = stretches.cluster
-        AND evictions.node = stretches.node
-        AND evictions.time >= stretches.time
-        AND (stretches.ended IS NULL OR evictions.time < stretches.ended)
-    WHERE unschedulable AND how = 'eviction'
-    GROUP BY stretches.cluster, stretches.node, stretches.time, evictions.actor
+        *,
+        kind = 'eviction' AND is_cordoned AND row_number() OVER (
+            PARTITION BY cluster, node, life, cordon, kind, actor ORDER BY time
+        ) = 1 AS drain_begins,
+        sum(CASE WHEN succeeded THEN 1 ELSE 0 END) OVER a_drain AS evicted,
+        count(*) OVER a_drain AS asked_to_evict,
+        max(time) OVER a_drain - time AS took
+    FROM counted
+    WINDOW a_drain AS (PARTITION BY cluster, node, life, cordon, kind, actor)
 ),
 steps AS (
     SELECT
-        cluster, time, node,
-        CASE WHEN starts_with(actor, 'system:node:') THEN 'registered' ELSE 'created' END AS step,
-        actor, user_agent, uid AS detail, audit_id
-    FROM said
-    WHERE verb = 'create' AND subresource IS NULL
-    UNION ALL
-    SELECT
-        cluster, time, node, CASE WHEN unschedulable THEN 'cordoned' ELSE 'uncordoned' END,
-        actor, user_agent, NULL, audit_id
-    FROM stretches
-    WHERE is_step
-    UNION ALL
-    SELECT
-        cluster, time, node, step, actor, user_agent,
-        concat(taint['key'], CASE WHEN taint['value'] <> '' THEN concat('=', taint['value']) END, ':', taint['effect']), audit_id
-    FROM taint_changes
-    UNION ALL
-    SELECT
-        cluster, time, node, 'drained', actor, user_agent,
-        concat(
-            evicted, ' pods evicted in ', duration_text(took),
-            CASE WHEN refused > 0 THEN concat(', ', refused, ' requests refused') ELSE '' END
-        ),
-        audit_id
+        cluster, node, time, actor, user_agent, audit_id,
+        unnest([
+            named_struct(
+                'step',
+                CASE
+                    WHEN kind = 'create' AND starts_with(actor, 'system:node:') THEN 'registered'
+                    WHEN kind = 'create' THEN 'created'
+                    WHEN kind = 'delete' THEN 'deleted'
+                    WHEN drain_begins AND evicted > 0 THEN 'drained'
+                END,
+                'detail',
+                CASE
+                    WHEN kind = 'create' THEN uid
+                    WHEN kind = 'eviction' THEN concat(
+                        'pods evicted: ', evicted, ' in ', duration_text(took),
+                        CASE WHEN asked_to_evict > evicted THEN concat('; refused: ', asked_to_evict - evicted) END
+                    )
+                END
+            ),
+            named_struct(
+                'step',
+                CASE
+                    WHEN kind <> 'delete' AND (
+                        unschedulable <> unschedulable_before
+                        OR (unschedulable_before IS NULL AND (asks OR (kind = 'create' AND unschedulable)))
+                    ) THEN CASE WHEN unschedulable THEN 'cordoned' WHEN NOT unschedulable THEN 'uncordoned' END
+                END,
+                'detail',
+                NULL
+            )
+        ]) AS step,
+        unnest(CASE WHEN kind = 'change' THEN array_except(taints, taints_before) END) AS added,
+        unnest(CASE WHEN kind = 'change' THEN array_except(taints_before, taints) END) AS removed
     FROM drains
-    WHERE evicted > 0
-    UNION ALL
-    SELECT cluster, time, node, 'deleted', actor, user_agent, NULL, audit_id
-    FROM said
-    WHERE verb = 'delete' AND subresource IS NULL
+),
+-- unnest() put the lists side by side; now each cell becomes a row.
+told AS (
+    SELECT
+        cluster, node, time, actor, user_agent, audit_id,
+        unnest([
+            step,
+            named_struct(
+                'step', CASE WHEN added IS NOT NULL THEN 'tainted' END,
+                'detail', concat(added['key'], CASE WHEN added['value'] <> '' THEN concat('=', added['value']) END, ':', added['effect'])
+            ),
+            named_struct(
+                'step', CASE WHEN removed IS NOT NULL THEN 'untainted' END,
+                'detail', concat(removed['key'], CASE WHEN removed['value'] <> '' THEN concat('=', removed['value']) END, ':', removed['effect'])
+            )
+        ]) AS told
+    FROM steps
 )
-SELECT time, node, step, actor, user_agent, detail, audit_id
-FROM steps
-WHERE ($since IS NULL OR time >= $since)
+SELECT time, node, told['step'] AS step, actor, user_agent, told['detail'] AS detail, audit_id
+FROM told
+WHERE told['step'] IS NOT NULL
+  AND ($since IS NULL OR time >= $since)
   AND ($user IS NULL OR actor = $user)
-ORDER BY time, node, step, detail
+ORDER BY time, node, step, detail, audit_id

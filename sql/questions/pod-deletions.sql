@@ -2,7 +2,7 @@
 -- param namespace text optional: only this namespace
 -- param pod text optional: only this pod
 -- param node text optional: only pods of this node
--- param user text optional: only what this user asked for
+-- param user text optional: only what this user asked for, first or later
 -- param done flag default false: leave out requests that were refused, such as evictions answered 429
 -- param lookback duration default 1d: how long before --since to read, to know who asked first
 -- column time: when the first request to remove the pod was answered
@@ -19,6 +19,7 @@
 -- column message: why it was refused
 -- column requests: how many requests to remove it, the kubelet's last one included; of refused ones, how many
 -- column gone: when the pod was gone; null: not by the end of the window, or the request was refused
+-- column also_by: another one who asked later, before the pod was gone
 -- column uid: uid of the pod
 -- column audit_id: audit id of the first request
 -- needs: resource=pods subresource=- body=response verbs=delete,deletecollection
@@ -30,7 +31,7 @@
 WITH steps AS (
     SELECT
         cluster, namespace, pod, uid, time, 'removal' AS step, how, node, grace_period_seconds, final, succeeded,
-        conditions, actor, user_agent, response_code, response_message, audit_id
+        actor, user_agent, response_code, response_message, audit_id
     FROM pod_removals
     WHERE ($namespace IS NULL OR namespace = $namespace)
       AND ($pod IS NULL OR pod = $pod)
@@ -42,7 +43,7 @@ WITH steps AS (
     -- deleted may take its last finalizer away, after which it is gone.
     SELECT
         cluster, namespace, pod, uid, time, step, NULL, node, NULL, false, true,
-        NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL
     FROM pod_lifecycle
     WHERE (step IN ('create', 'bind') OR (step = 'update' AND deletion_timestamp IS NOT NULL))
       AND ($namespace IS NULL OR namespace = $namespace)
@@ -72,6 +73,10 @@ lives AS (
         ) AS life
     FROM numbered
 ),
+placed AS (
+    SELECT *, max(node) OVER (PARTITION BY cluster, namespace, pod, coalesce(life, CAST(life_number AS TEXT))) AS life_node
+    FROM lives
+),
 -- One row a life and, of refused requests, a row each actor and code. One ordered aggregate of a struct
 -- is faster than one for each of its fields.
 removals AS (
@@ -80,18 +85,22 @@ removals AS (
         namespace,
         pod,
         life,
+        succeeded,
         first_value(named_struct(
             'time', time, 'how', how, 'actor', actor, 'user_agent', user_agent, 'code', response_code,
             'message', response_message, 'grace', grace_period_seconds, 'audit_id', audit_id
         ) ORDER BY step <> 'removal', time) AS first,
         min(CASE step WHEN 'removal' THEN time END) AS time,
-        max(node) AS node,
+        max(life_node) AS node,
         count(audit_id) AS requests,
+        min(CASE WHEN NOT final THEN actor END) AS least_actor,
+        max(CASE WHEN NOT final THEN actor END) AS greatest_actor,
         CASE WHEN bool_or(final) THEN max(time) END AS gone
-    FROM lives
+    FROM placed
     GROUP BY
         cluster, namespace, pod, life,
         CASE WHEN life IS NULL THEN life_number END,
+        CASE WHEN pod IS NULL THEN audit_id END,
         succeeded,
         CASE WHEN NOT succeeded THEN actor END,
         CASE WHEN NOT succeeded THEN response_code END
@@ -119,12 +128,13 @@ SELECT
     first['how'] AS how,
     first['actor'] AS actor,
     first['user_agent'] AS user_agent,
-    CASE WHEN first['how'] = 'eviction' OR since = time THEN reason END AS reason,
+    CASE WHEN succeeded AND (first['how'] = 'eviction' OR since = time) THEN reason END AS reason,
     first['grace'] AS grace_period_seconds,
     first['code'] AS response_code,
     first['message'] AS message,
     requests,
     gone,
+    CASE WHEN least_actor <> first['actor'] THEN least_actor WHEN greatest_actor <> first['actor'] THEN greatest_actor END AS also_by,
     life AS uid,
     first['audit_id'] AS audit_id
 FROM removals
@@ -132,6 +142,6 @@ LEFT JOIN reasons ON reasons.cluster = removals.cluster AND reasons.uid = remova
 WHERE time IS NOT NULL
   AND ($since IS NULL OR time >= $since)
   AND ($node IS NULL OR node = $node)
-  AND ($user IS NULL OR first['actor'] = $user)
+  AND ($user IS NULL OR first['actor'] = $user OR least_actor = $user OR greatest_actor = $user)
   AND (NOT $done OR first['code'] < 300)
 ORDER BY time, namespace, pod

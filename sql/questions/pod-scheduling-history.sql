@@ -19,9 +19,12 @@
 -- Conditions, phases and container states are shown when they change; what held before the window is read
 -- for that, and the steps of the window are shown. Of Kubernetes Events those are shown that tell more than
 -- the other steps: warnings, and what scheduler and autoscaler have to say.
+--
+-- Everything that a request tells is put into the form of a condition, so that one comparison with the
+-- request before finds every change: plans grow with every use of a common table.
 WITH requests AS (
     SELECT
-        cluster, time, namespace, uid, step, node, phase, conditions, owner_kind, owner_name, actor, source, audit_id,
+        *,
         coalesce(
             change_order,
             max(change_order) OVER (PARTITION BY cluster, namespace ORDER BY time ROWS UNBOUNDED PRECEDING),
@@ -36,45 +39,45 @@ WITH requests AS (
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($until IS NULL OR time < $until)
 ),
-phases AS (
-    SELECT *, lag(phase) OVER (PARTITION BY cluster, namespace, life ORDER BY position, time) AS before
+facts AS (
+    SELECT
+        cluster, time, namespace, life, step, node, phase, actor, audit_id, position,
+        unnest(
+            array_concat(
+                [
+                    named_struct(
+                        'type', CASE step WHEN 'create' THEN 'created' WHEN 'bind' THEN 'bound' END,
+                        'status', 'done',
+                        'reason', NULL,
+                        'message', CASE WHEN step = 'create' THEN 'owned by ' || owner_kind || ' ' || owner_name END,
+                        'last_transition_time', NULL,
+                        'last_heartbeat_time', NULL
+                    ),
+                    named_struct(
+                        'type', 'phase',
+                        'status', phase,
+                        'reason', NULL,
+                        'message', NULL,
+                        'last_transition_time', NULL,
+                        'last_heartbeat_time', NULL
+                    )
+                ],
+                conditions
+            )
+        ) AS fact
     FROM requests
-    WHERE phase IS NOT NULL
 ),
-conditions AS (
+compared AS (
     SELECT
         *,
-        lag(status) OVER earlier AS status_before,
-        lag(reason) OVER earlier AS reason_before,
-        lag(message) OVER earlier AS message_before
-    FROM (
-        SELECT
-            cluster, time, namespace, life, node, phase, actor, audit_id, position,
-            condition['type'] AS type,
-            condition['status'] AS status,
-            condition['reason'] AS reason,
-            condition['message'] AS message
-        FROM (SELECT *, unnest(conditions) AS condition FROM requests)
-    )
-    WHERE status IS NOT NULL
-    WINDOW earlier AS (PARTITION BY cluster, namespace, life, type ORDER BY position, time)
+        concat_ws(' ', fact['status'], fact['reason'], fact['message']) AS now,
+        lag(concat_ws(' ', fact['status'], fact['reason'], fact['message'])) OVER (
+            PARTITION BY cluster, namespace, life, fact['type'] ORDER BY position, time
+        ) AS before
+    FROM facts
+    WHERE fact['type'] IS NOT NULL AND fact['status'] IS NOT NULL
 ),
--- Container states are in no column: read from the bodies of this one pod.
-bodies AS (
-    SELECT
-        cluster, stage_timestamp AS time, namespace, object_uid AS life, node_name AS node, phase, username AS actor, audit_id,
-        CASE response_object_state WHEN 'present' THEN response_object ELSE request_object END AS body
-    FROM events
-    WHERE resource = 'pods'
-      AND name = $pod
-      AND subresource = 'status'
-      AND verb IN ('patch', 'update')
-      AND stage = 'ResponseComplete'
-      AND response_code < 300
-      AND ($namespace IS NULL OR namespace = $namespace)
-      AND ($cluster IS NULL OR cluster = $cluster)
-      AND ($until IS NULL OR stage_timestamp < $until)
-),
+-- Container states are in no column: they are read from the bodies of this one pod.
 containers AS (
     SELECT
         * EXCLUDE (container),
@@ -85,79 +88,82 @@ containers AS (
             WHEN json_get_str(container, 'state', 'waiting', 'reason') NOT IN ('ContainerCreating', 'PodInitializing')
                 THEN 'waiting'
         END AS trouble,
-        coalesce(
-            json_get_str(container, 'state', 'waiting', 'reason'), json_get_str(container, 'state', 'terminated', 'reason')
-        ) AS reason,
-        coalesce(
-            json_get_str(container, 'state', 'waiting', 'message'), json_get_str(container, 'state', 'terminated', 'message')
-        ) AS message,
-        json_get_int(container, 'state', 'terminated', 'exitCode') AS exit_code,
-        json_get_str(container, 'lastState', 'terminated', 'reason') AS last_reason,
-        json_get_str(container, 'lastState', 'terminated', 'message') AS last_message,
-        json_get_int(container, 'lastState', 'terminated', 'exitCode') AS last_exit_code
+        coalesce(json_get_json(container, 'state', 'waiting'), json_get_json(container, 'state', 'terminated')) AS state,
+        json_get_json(container, 'lastState', 'terminated') AS last_state
     FROM (
         SELECT
-            * EXCLUDE (body),
+            cluster, stage_timestamp AS time, namespace, object_uid AS life, node_name AS node, phase,
+            username AS actor, audit_id,
             unnest(
                 array_concat(
                     coalesce(json_get_array(body, 'status', 'initContainerStatuses'), []),
                     coalesce(json_get_array(body, 'status', 'containerStatuses'), [])
                 )
             ) AS container
-        FROM bodies
+        FROM (
+            SELECT *, CASE response_object_state WHEN 'present' THEN response_object ELSE request_object END AS body
+            FROM events
+        )
+        WHERE resource = 'pods'
+          AND name = $pod
+          AND subresource = 'status'
+          AND verb IN ('patch', 'update')
+          AND stage = 'ResponseComplete'
+          AND response_code < 300
+          AND ($namespace IS NULL OR namespace = $namespace)
+          AND ($cluster IS NULL OR cluster = $cluster)
+          AND ($until IS NULL OR stage_timestamp < $until)
     )
 ),
 troubles AS (
     SELECT
         *,
         lag(restarts, 1, 0) OVER earlier AS restarts_before,
-        lag(concat_ws(' ', trouble, reason)) OVER earlier AS trouble_before
+        concat_ws(' ', trouble, json_get_str(state, 'reason')) AS now,
+        lag(concat_ws(' ', trouble, json_get_str(state, 'reason'))) OVER earlier AS before
     FROM containers
     WINDOW earlier AS (PARTITION BY cluster, namespace, life, name ORDER BY time)
 ),
+container_steps AS (
+    SELECT
+        cluster, time, namespace, life, node, phase, actor, audit_id,
+        unnest([
+            named_struct(
+                'step', CASE WHEN trouble IS NOT NULL AND (before IS DISTINCT FROM now) THEN concat('container ', name, ' ', trouble) END,
+                'reason', json_get_str(state, 'reason'),
+                'message', concat_ws(': ', 'exit code ' || json_get_int(state, 'exitCode'), json_get_str(state, 'message'))
+            ),
+            named_struct(
+                'step', CASE WHEN restarts > restarts_before THEN concat('container ', name, ' restarted') END,
+                'reason', json_get_str(last_state, 'reason'),
+                'message', concat_ws(
+                    ': ',
+                    concat('restart ', restarts, ' after exit code ' || json_get_int(last_state, 'exitCode')),
+                    json_get_str(last_state, 'message')
+                )
+            )
+        ]) AS told
+    FROM troubles
+),
 steps AS (
     SELECT
-        cluster, time, 1 AS rank, 'created' AS step, node, phase, NULL AS reason,
-        CASE WHEN owner_kind IS NOT NULL THEN concat('owned by ', owner_kind, ' ', owner_name) END AS message,
-        actor, namespace, life AS uid, audit_id
-    FROM requests
-    WHERE step = 'create'
-    UNION ALL
-    SELECT cluster, time, 2, 'bound', node, phase, NULL, NULL, actor, namespace, life, audit_id
-    FROM requests
-    WHERE step = 'bind'
-    UNION ALL
-    SELECT cluster, time, 3, 'phase', node, phase, NULL, NULL, actor, namespace, life, audit_id
-    FROM phases
-    WHERE (before IS DISTINCT FROM phase) AND step <> 'create'
+        cluster, time, 1 AS rank,
+        CASE
+            WHEN fact['type'] IN ('created', 'bound', 'phase') THEN fact['type']
+            WHEN fact['type'] = 'PodScheduled' AND fact['status'] = 'False' THEN 'unschedulable'
+            ELSE concat(fact['type'], '=', fact['status'])
+        END AS step,
+        node, phase, fact['reason'] AS reason, fact['message'] AS message, actor, namespace, life AS uid, audit_id
+    FROM compared
+    WHERE (before IS DISTINCT FROM now) AND NOT (step = 'create' AND fact['type'] = 'phase')
     UNION ALL
     SELECT
-        cluster, time, 4,
-        CASE WHEN type = 'PodScheduled' AND status = 'False' THEN 'unschedulable' ELSE concat(type, '=', status) END,
-        node, phase, reason, message, actor, namespace, life, audit_id
-    FROM conditions
-    WHERE (status_before IS DISTINCT FROM status)
-       OR (reason_before IS DISTINCT FROM reason)
-       OR (message_before IS DISTINCT FROM message)
+        cluster, time, 2, told['step'], node, phase, told['reason'], nullif(told['message'], ''), actor, namespace, life, audit_id
+    FROM container_steps
+    WHERE told['step'] IS NOT NULL
     UNION ALL
     SELECT
-        cluster, time, 5, concat('container ', name, ' ', trouble), node, phase, reason,
-        concat_ws(': ', CASE WHEN exit_code IS NOT NULL THEN concat('exit code ', exit_code) END, message),
-        actor, namespace, life, audit_id
-    FROM troubles
-    WHERE trouble IS NOT NULL AND (trouble_before IS DISTINCT FROM concat_ws(' ', trouble, reason))
-    UNION ALL
-    SELECT
-        cluster, time, 5, concat('container ', name, ' restarted'), node, phase, last_reason,
-        concat_ws(
-            ': ', concat('restart ', restarts, coalesce(concat(' after exit code ', last_exit_code), '')), last_message
-        ),
-        actor, namespace, life, audit_id
-    FROM troubles
-    WHERE restarts > restarts_before
-    UNION ALL
-    SELECT
-        cluster, time, 6,
+        cluster, time, 3,
         CASE
             WHEN final THEN 'deleted'
             WHEN how <> 'eviction' THEN 'deletion requested'
@@ -165,10 +171,7 @@ steps AS (
             ELSE 'eviction refused'
         END,
         node, phase, CASE WHEN NOT succeeded THEN CAST(response_code AS TEXT) END,
-        coalesce(
-            response_message,
-            CASE WHEN NOT final AND grace_period_seconds IS NOT NULL THEN concat('grace period ', grace_period_seconds, ' s') END
-        ),
+        coalesce(response_message, CASE WHEN NOT final THEN 'grace period ' || grace_period_seconds || ' s' END),
         actor, namespace, uid, audit_id
     FROM pod_removals
     WHERE pod = $pod
@@ -176,24 +179,29 @@ steps AS (
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($until IS NULL OR time < $until)
     UNION ALL
+    -- A patch whose answer is missing does not tell what its Event is about, but Events are named after it.
     SELECT
-        cluster, min(time), 7, 'event', NULL, NULL, first_value(reason ORDER BY time),
+        cluster, min(time), 4, 'event', NULL, NULL, first_value(reason ORDER BY time),
         concat(
-            last_value(message ORDER BY time),
-            CASE WHEN max(count) > 1 THEN concat(' (', max(count), ' times)') ELSE '' END
+            last_value(message ORDER BY message IS NOT NULL, time),
+            CASE WHEN max(count) > 1 THEN concat(' (', max(count), ' times)') END
         ),
-        first_value(actor ORDER BY time), object_namespace, object_uid, first_value(audit_id ORDER BY time)
+        first_value(actor ORDER BY time), namespace, max(object_uid), first_value(audit_id ORDER BY time)
     FROM kubernetes_events
-    WHERE kind = 'Pod'
-      AND object = $pod
-      AND (type = 'Warning' OR reason IN ('TriggeredScaleUp', 'NotTriggerScaleUp', 'Preempted', 'TaintManagerEviction', 'Evicted'))
-      AND ($namespace IS NULL OR object_namespace = $namespace)
+    WHERE ((kind = 'Pod' AND object = $pod) OR (object IS NULL AND starts_with(event_name, $pod || '.')))
+      AND (
+          type = 'Warning'
+          OR reason IN ('TriggeredScaleUp', 'NotTriggerScaleUp', 'Preempted', 'TaintManagerEviction', 'Evicted')
+          OR object IS NULL
+      )
+      AND ($namespace IS NULL OR namespace = $namespace)
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since)
       AND ($until IS NULL OR time < $until)
-    GROUP BY cluster, object_namespace, object_uid, namespace, event_name
+    GROUP BY cluster, namespace, event_name
+    HAVING max(object) = $pod
 )
 SELECT time, step, node, phase, reason, message, actor, namespace, uid, audit_id
 FROM steps
 WHERE ($since IS NULL OR time >= $since)
-ORDER BY time, rank, step
+ORDER BY time, rank, step, audit_id
