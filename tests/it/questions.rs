@@ -43,6 +43,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::array::AsArray as _;
+use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use clap::ValueEnum as _;
 use kolumn::decode::FormatFamily;
@@ -58,6 +60,10 @@ use kolumn::table::provider::Pruning;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
+
+use crate::archive;
+use crate::faulty::{Fault, FaultyStore};
+use crate::fixture::{File, Fixture, event};
 
 const NOW: &str = "2026-11-20T14:00:00Z";
 
@@ -584,4 +590,112 @@ fn every_question_has_a_test_with_rows_and_one_that_filters() {
         }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// The verdicts of `verify`, each behind the last part of its object's path.
+async fn verdicts(archive: &Archive) -> Vec<String> {
+    let session = Session::open(archive, &SessionOptions::default())
+        .await
+        .unwrap();
+    let questions = questions();
+    let question = question::find(&questions, "verify").unwrap();
+    let times = TimeReader {
+        zone: Tz::UTC,
+        now: NOW.parse().unwrap(),
+    };
+    let values = question.complete(Values::new(), &times).unwrap();
+    let answer = question.ask(&session, &values).await.unwrap();
+    let mut verdicts = Vec::new();
+    for batch in answer.collect().await.unwrap() {
+        let [verdict, object] = ["verdict", "object_uri"].map(|name| {
+            let column = batch.column_by_name(name).unwrap();
+            arrow::compute::cast(column, &DataType::Utf8).unwrap()
+        });
+        let (verdict, object) = (verdict.as_string::<i32>(), object.as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            let name = object.value(row).rsplit('/').next().unwrap();
+            verdicts.push(format!("{name}: {}", verdict.value(row)));
+        }
+    }
+    verdicts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_tells_rows_that_are_missing_or_come_from_nowhere() {
+    let mut fixture = Fixture::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("a.log");
+    std::fs::write(&log, made_event("{}").unwrap() + "\n").unwrap();
+    run(&fixture.archive, &log, Options::default()).await;
+    assert_eq!(verdicts(&fixture.archive).await, ["a.log: ok"]);
+
+    let added = |uri: &str| event("pod", "2026-11-20T10:00:00Z", json!({"source_uri": uri}));
+    let uri = Url::from_file_path(&log).unwrap();
+    let rows = vec![added(uri.as_str()), added("file:///b.log")];
+    fixture.write(File::audit("made", "2026-11-20", rows)).await;
+    assert_eq!(
+        verdicts(&fixture.archive).await,
+        ["b.log: not in the ledger", "a.log: too many rows"]
+    );
+
+    // Somebody takes all files out of the table.
+    let log = fixture.folder.path().join("audit/_delta_log");
+    let mut versions: Vec<PathBuf> = std::fs::read_dir(&log)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    versions.sort();
+    let removes: Vec<String> = versions
+        .iter()
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .filter_map(|line| {
+            let action: Value = serde_json::from_str(&line).unwrap();
+            let path = action["add"]["path"].as_str()?;
+            let remove = json!({"path": path, "deletionTimestamp": 0, "dataChange": true});
+            Some(json!({ "remove": remove }).to_string())
+        })
+        .collect();
+    let next = log.join(format!("{:020}.json", versions.len()));
+    std::fs::write(next, removes.join("\n")).unwrap();
+    assert_eq!(
+        verdicts(&fixture.archive).await,
+        ["a.log: rows are missing"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_tells_batches_that_are_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("a.log");
+    std::fs::write(&log, made_event("{}").unwrap() + "\n").unwrap();
+    let mut seen = false;
+    for at in (8..).step_by(4) {
+        let place = folder.path().join(format!("archive-{at}"));
+        std::fs::create_dir_all(&place).unwrap();
+        let store = FaultyStore::new(Fault::Dead, at);
+        let outcome = archive::ingest_on(store, &place, &[&log], Options::default()).await;
+        assert!(
+            outcome.is_err(),
+            "no run was stopped between plan and commit"
+        );
+        let url = archive::url(&place);
+        let Ok(archive) = Archive::open(&url).await else {
+            continue;
+        };
+        let found = verdicts(&archive).await;
+        match found.join("\n").as_str() {
+            "" | "a.log: ok" => {}
+            "a.log: a batch is open: run the ingest again" => seen = true,
+            other => panic!("stopped at {at}: {other}"),
+        }
+        run(&archive, &log, Options::default()).await;
+        assert_eq!(verdicts(&archive).await, ["a.log: ok"], "{at}");
+        if seen {
+            break;
+        }
+    }
 }
