@@ -9,9 +9,7 @@ use deltalake_core::{
     DeltaTable, DeltaTableError,
     kernel::{
         Action, Transaction,
-        transaction::{
-            CommitBuilder, CommitConflictError, CommitProperties, TableReference, TransactionError,
-        },
+        transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError},
     },
     protocol::{DeltaOperation, SaveMode},
 };
@@ -187,12 +185,13 @@ async fn is_in(
     Ok(version.is_some_and(|v| v >= mark.version))
 }
 
+/// Any conflict is with a commit that landed since the snapshot was read: a batch of the same
+/// partition, or the table being made by two first runs at once. On a fresh snapshot it is gone.
 fn is_overtaken(error: &DeltaTableError) -> bool {
     matches!(
         error,
         DeltaTableError::Transaction {
-            source: TransactionError::CommitConflict(CommitConflictError::ConcurrentTransaction)
-                | TransactionError::MaxCommitAttempts(_)
+            source: TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_)
         }
     )
 }

@@ -155,7 +155,11 @@ async fn two_ingests_of_the_same_folder_at_once_store_each_event_once() {
         for outcome in [one, two, three] {
             outcome.unwrap();
         }
-        check_everything_is_in(&archive).await;
+        let session = check_invariants(&archive).await;
+        // A record that cannot be decoded has no identity, so a copy under another name that is
+        // read at the same moment rejects it again.
+        let events = number(&session, "SELECT count(DISTINCT audit_id) FROM audit").await;
+        assert_eq!(events, i64::from(EVENTS));
     }
 }
 
