@@ -412,7 +412,12 @@ async fn secrets_are_not_stored_unless_asked_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    // A fixed seed: each case costs seconds, and a run that fails must fail again.
+    #![proptest_config(ProptestConfig {
+        cases: 6,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_120),
+        ..ProptestConfig::default()
+    })]
 
     /// K1 on lines that were mangled, cut, joined or repeated: every record is counted once.
     #[test]
