@@ -366,7 +366,7 @@ static AUDIT: [Column; 83] = [
     column(
         "source_offset",
         Kind::Long,
-        "byte offset, in the decompressed object, of the record the event was read from",
+        "byte offset, in the decompressed object, of the line or JSON document the event was read from",
     ),
     column(
         "name_source",
@@ -619,7 +619,7 @@ static REJECTED: [Column; 11] = [
     column(
         "record_digest",
         Kind::Text,
-        "keyed BLAKE3 digest of the whole record, hex",
+        "BLAKE3 digest of the whole record, hex; keyed when redaction is on",
     ),
 ];
 
@@ -665,7 +665,7 @@ static LEDGER: [Column; 23] = [
     column(
         "head_digest",
         Kind::Text,
-        "keyed BLAKE3 digest of the object's first line, by which a renamed or compressed copy is recognised",
+        "BLAKE3 digest of the object's beginning (its first line of at least 64 bytes), by which a renamed or compressed copy is recognised",
     ),
     column(
         "range_start",
