@@ -108,6 +108,12 @@ pub struct RangeRecord {
     pub version: String,
     /// First data file of the batch's rows.
     pub first_rows_file: Option<String>,
+    /// Records that were dropped as the source's settings say; not among `records`.
+    #[serde(default)]
+    pub filtered: i64,
+    /// Lines that are part of the row of an earlier line; not among `records`.
+    #[serde(default)]
+    pub continuations: i64,
 }
 
 /// Identity of a content: the cluster name given for it and the digest of its first line. The same
@@ -380,6 +386,8 @@ fn push_record(rows: &mut Rows, r: &RangeRecord) {
     rows.text("redaction", Some(&r.redaction));
     rows.text("version", Some(&r.version));
     rows.text("first_rows_file", r.first_rows_file.as_deref());
+    rows.long("filtered", counted.then_some(r.filtered));
+    rows.long("continuations", counted.then_some(r.continuations));
     rows.end_row();
 }
 
@@ -428,6 +436,8 @@ fn read_records(batch: &RecordBatch, source: &str, out: &mut Vec<RangeRecord>) -
             redaction: text("redaction", row)??,
             version: text("version", row)??,
             first_rows_file: text("first_rows_file", row)?,
+            filtered: long("filtered", row)?.unwrap_or(0),
+            continuations: long("continuations", row)?.unwrap_or(0),
         });
     }
     Some(())

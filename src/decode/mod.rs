@@ -16,7 +16,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::reject::{Reason, Reject},
-    event::audit::{AuditEvent, Text},
+    event::{
+        audit::{AuditEvent, Text},
+        component::LogLine,
+        inventory::InventoryRow,
+    },
 };
 
 /// What an audit record was decoded from; the value of column `format`.
@@ -32,6 +36,10 @@ pub enum Format {
     AksDiagnostic,
     /// A row of a Log Analytics table.
     AksTable,
+    /// The message of a CloudWatch log event (EKS).
+    CloudWatch,
+    /// A line that a container wrote, in a log file of its runtime.
+    ContainerLog,
 }
 
 impl Format {
@@ -43,6 +51,8 @@ impl Format {
             Self::AuditWebhook => "audit-webhook",
             Self::AksDiagnostic => "aks-diagnostic",
             Self::AksTable => "aks-table",
+            Self::CloudWatch => "cloudwatch",
+            Self::ContainerLog => "container-log",
         }
     }
 }
@@ -60,6 +70,10 @@ pub enum FormatFamily {
     AuditWebhook,
     /// AKS: diagnostic settings, Event Hub, Log Analytics exports
     Aks,
+    /// EKS: CloudWatch export tasks, Firehose, Lambda and Kinesis payloads, Insights, OpenSearch
+    Eks,
+    /// Logs of components: klog, logfmt, container runtime, journal
+    Component,
 }
 
 impl FormatFamily {
@@ -71,6 +85,8 @@ impl FormatFamily {
             Self::AuditLegacy => format == Format::AuditLegacy,
             Self::AuditWebhook => format == Format::AuditWebhook,
             Self::Aks => matches!(format, Format::AksDiagnostic | Format::AksTable),
+            Self::Eks => format == Format::CloudWatch,
+            Self::Component => format == Format::ContainerLog,
         }
     }
 }
@@ -99,11 +115,39 @@ pub struct AuditRecord<'a> {
     pub envelope: Envelope<'a>,
 }
 
+/// Why a record is not stored; counted, and no part of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// CloudWatch's check of a destination: `CONTROL_MESSAGE`, `aws-logs-write-test`.
+    ControlMessage,
+    /// The source's settings drop events of stage `RequestReceived`.
+    RequestReceived,
+    /// The source's settings drop health probes.
+    HealthProbe,
+}
+
+impl DropReason {
+    /// The code shown in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ControlMessage => "control-message",
+            Self::RequestReceived => "request-received",
+            Self::HealthProbe => "health-probe",
+        }
+    }
+}
+
 /// One record of a frame.
 #[derive(Debug)]
 pub enum Record<'a> {
     /// An audit event, and the length of its record in bytes.
     Audit(Box<AuditRecord<'a>>, usize),
+    /// A line of a component's log, without its offset; lines are joined to entries later.
+    Line(Box<LogLine<'a>>),
+    /// A row of a Container Insights table, and its length in bytes.
+    Inventory(Box<InventoryRow<'a>>, usize),
+    /// A record that carries nothing to store.
+    Dropped(DropReason),
     /// A record that could not be decoded, with its bytes.
     Rejected(Reject, &'a [u8]),
 }

@@ -2,8 +2,10 @@
 //! kept of it. No I/O, no Arrow.
 
 pub mod audit;
+pub mod component;
 pub mod facts;
 pub mod identity;
+pub mod inventory;
 pub mod lenient;
 pub mod redact;
 pub mod time;

@@ -12,6 +12,10 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 pub enum TableName {
     /// One audit event (one stage of one request) a row.
     Audit,
+    /// One entry of a component's log a row.
+    Component,
+    /// One polled sample of an object a row.
+    Inventory,
     /// One input record that could not be decoded a row.
     Rejected,
     /// One state of one object range of a batch a row.
@@ -20,12 +24,20 @@ pub enum TableName {
 
 impl TableName {
     /// Every table, in the order they are shown.
-    pub const ALL: [Self; 3] = [Self::Audit, Self::Rejected, Self::Ledger];
+    pub const ALL: [Self; 5] = [
+        Self::Audit,
+        Self::Component,
+        Self::Inventory,
+        Self::Rejected,
+        Self::Ledger,
+    ];
 
     /// The table's name in SQL and its folder in the archive.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Component => "component",
+            Self::Inventory => "inventory",
             Self::Rejected => "rejected",
             Self::Ledger => "ledger",
         }
@@ -35,6 +47,12 @@ impl TableName {
     pub fn title(self) -> &'static str {
         match self {
             Self::Audit => "one audit event: one stage of one request to an API server",
+            Self::Component => {
+                "one log entry of a control-plane component, kubelet, kube-proxy or authenticator"
+            }
+            Self::Inventory => {
+                "one polled sample of an object: a row of a Container Insights table"
+            }
             Self::Rejected => "one input record that could not be decoded: bytes, origin, reason",
             Self::Ledger => {
                 "one state of one object range of a batch: what was read, how it was counted"
@@ -46,6 +64,8 @@ impl TableName {
     pub fn columns(self) -> &'static [Column] {
         match self {
             Self::Audit => &AUDIT,
+            Self::Component => &COMPONENT,
+            Self::Inventory => &INVENTORY,
             Self::Rejected => &REJECTED,
             Self::Ledger => &LEDGER,
         }
@@ -54,7 +74,9 @@ impl TableName {
     /// The partition columns, in path order.
     pub fn partition_columns(self) -> &'static [&'static str] {
         match self {
-            Self::Audit | Self::Rejected => &["cluster", "date"],
+            Self::Audit | Self::Component | Self::Inventory | Self::Rejected => {
+                &["cluster", "date"]
+            }
             Self::Ledger => &["source"],
         }
     }
@@ -63,6 +85,8 @@ impl TableName {
     pub fn sort_columns(self) -> &'static [&'static str] {
         match self {
             Self::Audit => &["resource", "namespace", "name", "stage_timestamp"],
+            Self::Component => &["component", "time"],
+            Self::Inventory => &["source_table", "namespace", "name", "time"],
             Self::Rejected => &["source_uri", "source_offset"],
             Self::Ledger => &[],
         }
@@ -79,6 +103,8 @@ impl TableName {
                 "name",
                 "supersedes",
             ],
+            Self::Component => &["time", "component"],
+            Self::Inventory => &["time", "source_table", "namespace", "name"],
             Self::Rejected => &["source_uri", "ingested_at"],
             Self::Ledger => &["batch", "recorded_at"],
         }
@@ -86,14 +112,14 @@ impl TableName {
 
     /// The Arrow schema of the whole table: partition columns, then the columns of a file.
     pub fn schema(self) -> SchemaRef {
-        static SCHEMAS: LazyLock<[SchemaRef; 3]> =
+        static SCHEMAS: LazyLock<[SchemaRef; 5]> =
             LazyLock::new(|| TableName::ALL.map(|t| schema_of(t.columns().iter())));
         Arc::clone(&SCHEMAS[self as usize])
     }
 
     /// The Arrow schema of a data file: the table's without its partition columns.
     pub fn file_schema(self) -> SchemaRef {
-        static SCHEMAS: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
+        static SCHEMAS: LazyLock<[SchemaRef; 5]> = LazyLock::new(|| {
             TableName::ALL.map(|t| schema_of(t.columns().iter().skip(t.partition_columns().len())))
         });
         Arc::clone(&SCHEMAS[self as usize])
@@ -546,7 +572,7 @@ static AUDIT: [Column; 83] = [
     column(
         "format",
         Kind::Text,
-        "what the record was decoded from: audit-json, audit-legacy, audit-webhook, aks-diagnostic, aks-table",
+        "what the record was decoded from: audit-json, audit-legacy, audit-webhook, aks-diagnostic, aks-table, cloudwatch, container-log",
     ),
     column(
         "api_server",
@@ -582,6 +608,185 @@ static AUDIT: [Column; 83] = [
         "legacy_line",
         Kind::Text,
         "legacy text format: the line, byte for byte",
+    ),
+];
+
+static COMPONENT: [Column; 34] = [
+    column("cluster", Kind::Text, "name of the cluster"),
+    column("date", Kind::Day, "UTC day of `time`"),
+    column(
+        "time",
+        Kind::Time,
+        "when the entry was written: its own time, made whole by the wrapper or the object where it tells no year or zone",
+    ),
+    column(
+        "component",
+        Kind::Text,
+        "program that wrote it: kube-apiserver, kube-controller-manager, kube-scheduler, cluster-autoscaler, cloud-controller-manager, kubelet, kube-proxy, authenticator, etcd …",
+    ),
+    column(
+        "severity",
+        Kind::Text,
+        "debug, info, warning, error, fatal; null: the text does not tell",
+    ),
+    column(
+        "message",
+        Kind::Text,
+        "the message: of a structured entry without its key-values, else the text behind the header",
+    ),
+    column(
+        "caller_file",
+        Kind::Text,
+        "source file of the program that wrote it, as in klog",
+    ),
+    column("caller_line", Kind::Int, "line in that file"),
+    column(
+        "fields",
+        Kind::Json,
+        "key-values of a structured entry, a JSON object",
+    ),
+    column("node", Kind::Text, "node that the entry is about"),
+    column("namespace", Kind::Text, "namespace that the entry is about"),
+    column("pod", Kind::Text, "pod that the entry is about"),
+    column(
+        "objects",
+        Kind::Texts,
+        "objects that the entry names, as kind/namespace/name or kind/name, kind in lower case",
+    ),
+    column(
+        "audit_id",
+        Kind::Text,
+        "audit id of the request that the entry is about",
+    ),
+    column("logger", Kind::Text, "name of the logger, as in klog"),
+    column(
+        "verbosity",
+        Kind::Int,
+        "verbosity of the entry (klog JSON: v)",
+    ),
+    column(
+        "thread",
+        Kind::Long,
+        "thread or process id in the header of klog",
+    ),
+    column(
+        "source_node",
+        Kind::Text,
+        "node on which it was written, where known",
+    ),
+    column(
+        "source_namespace",
+        Kind::Text,
+        "namespace of the pod that wrote it, where known",
+    ),
+    column(
+        "source_pod",
+        Kind::Text,
+        "pod that wrote it, or log stream of CloudWatch, where known",
+    ),
+    column(
+        "source_container",
+        Kind::Text,
+        "container that wrote it, name or id, where known",
+    ),
+    column("stream", Kind::Text, "stdout or stderr, where known"),
+    column(
+        "time_source",
+        Kind::Text,
+        "where `time` comes from: entry, entry+wrapper, entry+object (year inferred), wrapper, neighbour, object",
+    ),
+    column(
+        "format",
+        Kind::Text,
+        "how the text is written: klog, klog-json, zap-json, logfmt, text",
+    ),
+    column(
+        "wrapper",
+        Kind::Text,
+        "what carried the lines: plain, aks-diagnostic, cri, docker, journald, cloudwatch, container-insights",
+    ),
+    column(
+        "record",
+        Kind::Text,
+        "the text of the entry, all of its lines, byte for byte",
+    ),
+    column("lines", Kind::Int, "number of lines of the entry"),
+    column(
+        "envelope",
+        Kind::Json,
+        "the rest of the wrapper of the first line, without its time, event id and text",
+    ),
+    column(
+        "envelope_time",
+        Kind::Text,
+        "time field of the wrapper, as received",
+    ),
+    column(
+        "line_times",
+        Kind::Texts,
+        "time fields of the wrappers of the other lines, as received",
+    ),
+    column("event_id", Kind::Text, "id of the CloudWatch log event"),
+    column(
+        "record_bytes",
+        Kind::Long,
+        "length of the entry as received, wrappers included, bytes",
+    ),
+    column("source_uri", Kind::Text, "object the entry was read from"),
+    column(
+        "source_offset",
+        Kind::Long,
+        "byte offset of its first record in the decompressed object",
+    ),
+];
+
+static INVENTORY: [Column; 19] = [
+    column("cluster", Kind::Text, "name of the cluster"),
+    column("date", Kind::Day, "UTC day of `time`"),
+    column(
+        "time",
+        Kind::Time,
+        "when the sample was taken (TimeGenerated)",
+    ),
+    column(
+        "source_table",
+        Kind::Text,
+        "table of Log Analytics: KubeEvents, KubePodInventory, KubeNodeInventory …",
+    ),
+    column(
+        "object_kind",
+        Kind::Text,
+        "kind of the object in lower case: pod, node …",
+    ),
+    column("namespace", Kind::Text, "namespace of the object"),
+    column("name", Kind::Text, "name of the object"),
+    column("object_uid", Kind::Text, "UID of the object"),
+    column("node", Kind::Text, "node that the object is or runs on"),
+    column(
+        "status",
+        Kind::Text,
+        "its state: phase of a pod, conditions of a node, type of an Event",
+    ),
+    column(
+        "reason",
+        Kind::Text,
+        "reason of an Event or of the state of a container",
+    ),
+    column("message", Kind::Text, "message of an Event, or a log line"),
+    column("count", Kind::Long, "how often an Event was seen"),
+    column("first_time", Kind::Time, "when an Event was first seen"),
+    column("last_time", Kind::Time, "when an Event was last seen"),
+    column("record", Kind::Json, "the whole row as received"),
+    column(
+        "record_bytes",
+        Kind::Long,
+        "length of the row as received, bytes",
+    ),
+    column("source_uri", Kind::Text, "object the row was read from"),
+    column(
+        "source_offset",
+        Kind::Long,
+        "byte offset of the row in the decompressed object",
     ),
 ];
 
@@ -623,7 +828,7 @@ static REJECTED: [Column; 11] = [
     ),
 ];
 
-static LEDGER: [Column; 23] = [
+static LEDGER: [Column; 25] = [
     column(
         "source",
         Kind::Text,
@@ -687,7 +892,7 @@ static LEDGER: [Column; 23] = [
         Kind::Long,
         "records read: rows + duplicates + rejected",
     ),
-    column("rows", Kind::Long, "records that became rows of `audit`"),
+    column("rows", Kind::Long, "records that became rows"),
     column("duplicates", Kind::Long, "records that were stored before"),
     column("rejected", Kind::Long, "records that could not be decoded"),
     column(
@@ -709,6 +914,16 @@ static LEDGER: [Column; 23] = [
     column(
         "first_rows_file",
         Kind::Text,
-        "data file of `audit` with the first rows of the batch; null if it stored none",
+        "data file with the first rows of the batch; null if it stored none",
+    ),
+    column(
+        "filtered",
+        Kind::Long,
+        "records that the source's settings drop, and wrappers without a log line; not among `records`",
+    ),
+    column(
+        "continuations",
+        Kind::Long,
+        "lines that are part of the row of an earlier line; not among `records`",
     ),
 ];

@@ -234,6 +234,8 @@ pub(crate) fn plan(
             redaction: run.options.redaction.label(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             first_rows_file: None,
+            filtered: 0,
+            continuations: 0,
         });
     }
     Ok(planned)

@@ -350,6 +350,7 @@ fn decode_chunk(context: &DecodeContext, chunk: &Chunk, decoded: &mut Decoded) {
                 push_audit_row(&mut rows, &record, origin, lengths);
                 decoded.marks.push(mark);
             }
+            Record::Line(_) | Record::Inventory(..) | Record::Dropped(_) => {}
             Record::Rejected(reject, bytes) => {
                 let length = bytes.len() as u64;
                 decoded
