@@ -12,14 +12,18 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{ingest_progress::Progress, ingest_report, plan::Plan};
+use super::{
+    ingest_metrics,
+    ingest_progress::Progress,
+    ingest_report,
+    plan::Plan,
+    sources::{self, RedactionArgs, SourceArgs, SourcePlan},
+};
 use crate::{
     clock,
-    decode::FormatFamily,
     error::{Context as _, Error, ErrorKind, Result},
-    layout::partition::ClusterName,
     output::terminal,
-    pipeline::{self, Options, Redaction, plan::spooled},
+    pipeline::{self, Options, Redaction, Source, plan::spooled},
     source::list::{Listing, list},
     table::Archive,
 };
@@ -30,36 +34,34 @@ use crate::{
   kolumn ingest /var/log/kubernetes/audit
   kolumn ingest --cluster prod 'audit/*.log.gz'
   kolumn ingest insights-logs-kube-audit insights-logs-kube-audit-admin
+  kolumn ingest --cluster prod s3://logs/AWSLogs/eks --since 7d
+  kolumn ingest --dry-run
   ssh master cat /var/log/audit.log | kolumn ingest --cluster prod -
 
 Run it as often as you like: what is stored already is not stored again.")]
 pub struct IngestArgs {
-    /// Files, folders, globs, or - for standard input; plain, gzip or zstd
-    #[arg(required = true, value_name = "SOURCE")]
+    /// Files, folders, globs, s3:// or az:// URLs, or - for standard input; plain, gzip or zstd
+    /// [default: the sources of kolumn.toml]
+    #[arg(value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// Cluster name of all records [default: kolumn.toml, else what the records tell, else `default`]
-    #[arg(long, value_name = "NAME")]
-    pub cluster: Option<String>,
-    /// Take only records of this format, reject others
-    #[arg(long, value_enum, default_value_t = FormatFamily::Auto)]
-    pub format: FormatFamily,
+    /// What is known and wanted of the sources
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Show what would be read, what it is told to be and why things are skipped; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// How to report at the end, on stdout
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
     pub report: ReportFormat,
-    /// Store values of Secrets and tokens as received. Everyone who can read the archive can then use them
-    #[arg(long)]
-    pub no_redaction: bool,
-    /// File with the key under which redacted values are digested [default: made once, in the state folder]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "KOLUMN_REDACTION_KEY_FILE",
-        conflicts_with = "no_redaction"
-    )]
-    pub redaction_key: Option<PathBuf>,
+    /// Where the redaction key comes from
+    #[command(flatten)]
+    pub redaction: RedactionArgs,
     /// Memory for sorting rows, such as 256MiB; a larger one makes fewer, smaller files
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
+    /// Write the run's figures to this file in Prometheus' text format, for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
 }
 
 /// How to report.
@@ -78,25 +80,39 @@ pub enum ReportFormat {
 pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
     let started = clock::now();
     let options = options(&args, plan)?;
-    let archive_path = plan
-        .archive
-        .to_file_path()
-        .ok()
-        .and_then(|p| fs::canonicalize(p).ok());
+    let sources = sources::resolve(&args.sources, &args.source, &args.redaction, plan)?;
     let mut spools = Vec::new();
-    let mut listings = Vec::new();
-    for source in &args.sources {
-        listings.push(match source.as_str() {
+    let mut listed = Vec::new();
+    for source in sources {
+        let listing = match source.location.as_str() {
             "-" => spool_stdin(&mut spools)?,
-            location => list(location, archive_path.as_deref())?,
+            _ => list_source(&source, plan).await?,
+        };
+        let open = matches!(source.settings.redaction, Redaction::Off);
+        if open && !args.dry_run {
+            terminal::note(&format!(
+                "warning: Secrets and tokens of {} are stored readable in the archive",
+                source.name
+            ));
+        }
+        listed.push(Source {
+            listing,
+            settings: source.settings,
         });
     }
-    let archive = Archive::open_or_create(&plan.archive).await?;
-    if args.no_redaction {
-        terminal::note("warning: --no-redaction stores Secrets and tokens readable in the archive");
+    if args.dry_run {
+        let archive = Archive::open(&plan.archive).await;
+        let archive = match archive {
+            Err(e) if e.kind() == ErrorKind::Missing => None,
+            archive => Some(archive?),
+        };
+        let previews = pipeline::preview::preview(archive.as_ref(), &listed).await?;
+        ingest_report::print_previews(&previews, args.report)?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let archive = Archive::open_or_create(&plan.archive).await?;
     let progress = Arc::new(Progress::new());
-    let work = pipeline::ingest(archive, listings, options, Arc::clone(&progress) as _);
+    let work = pipeline::ingest(archive, listed, options, Arc::clone(&progress) as _);
     let done = super::interruptible(work).await;
     progress.finish();
     let report = done.map_err(|e| match e.kind() {
@@ -110,6 +126,14 @@ pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
         ReportFormat::Text => ingest_report::print_text(&report, seconds, &plan.archive)?,
         ReportFormat::Json => ingest_report::print_json(&report, seconds)?,
     }
+    let configured = plan.config.ingest.metrics_file.as_deref();
+    let metrics_file = args
+        .metrics_file
+        .clone()
+        .or_else(|| configured.map(|path| plan.config.path(path)));
+    if let Some(path) = metrics_file {
+        ingest_metrics::write(&path, &report, seconds, started)?;
+    }
     Ok(if ingest_report::is_clean(&report) {
         ExitCode::SUCCESS
     } else {
@@ -119,31 +143,38 @@ pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
 
 fn options(args: &IngestArgs, plan: &Plan) -> Result<Options> {
     let defaults = Options::default();
-    let cluster = args.cluster.as_ref().or(plan.config.cluster.as_ref());
     let memory = args.memory.as_ref().or(plan.config.ingest.memory.as_ref());
     Ok(Options {
-        cluster: cluster.map(|c| ClusterName::parse(c)).transpose()?,
-        redaction: redaction(args, plan)?,
         threads: std::thread::available_parallelism().map_or(defaults.threads, usize::from),
         buffer_bytes: memory
             .map(|m| super::plan::parse_bytes(m))
             .transpose()?
             .unwrap_or(defaults.buffer_bytes),
-        format: args.format,
         ..defaults
     })
 }
 
-fn redaction(args: &IngestArgs, plan: &Plan) -> Result<Redaction> {
-    if args.no_redaction {
-        return Ok(Redaction::Off);
-    }
+async fn list_source(source: &SourcePlan, plan: &Plan) -> Result<Listing> {
+    let archive_path = plan
+        .archive
+        .to_file_path()
+        .ok()
+        .and_then(|p| fs::canonicalize(p).ok());
+    list(&source.location, archive_path.as_deref())
+}
+
+/// The key under which redacted values are digested: flag, `kolumn.toml`, else this machine's own.
+///
+/// # Errors
+/// `Usage` or `Missing` if there is no key, or none that can be read.
+pub fn redaction_of(args: &RedactionArgs, plan: &Plan) -> Result<Redaction> {
+    let configured = plan.config.ingest.redaction_key.as_deref();
     let given = args
         .redaction_key
-        .as_ref()
-        .or(plan.config.ingest.redaction_key.as_ref());
+        .clone()
+        .or_else(|| configured.map(|path| plan.config.path(path)));
     let key = match (given, &plan.state_folder) {
-        (Some(path), _) => read_key(path)?,
+        (Some(path), _) => read_key(&path)?,
         (None, Some(folder)) => own_key(&folder.join("redaction.key"))?,
         (None, None) => {
             return Err(Error::new(

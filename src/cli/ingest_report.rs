@@ -6,10 +6,14 @@ use indicatif::{BinaryBytes, HumanCount};
 use serde_json::json;
 use url::Url;
 
+use super::ingest::ReportFormat;
 use crate::{
     error::{Error, ErrorKind, Result},
     output::terminal,
-    pipeline::{ObjectReport, Report},
+    pipeline::{
+        ObjectReport, Report,
+        preview::{Fate, Preview},
+    },
     table::display_url,
 };
 
@@ -56,6 +60,11 @@ fn write_text(
         )?;
         writeln!(out, "records     {}", HumanCount(records))?;
         writeln!(out, "  rows      {}", HumanCount(rows))?;
+        if report.rows_by_table.len() > 1 || !report.rows_by_table.contains_key("audit") {
+            for (table, rows) in &report.rows_by_table {
+                writeln!(out, "    {table}: {}", HumanCount(*rows))?;
+            }
+        }
         writeln!(
             out,
             "  duplicates {}",
@@ -68,6 +77,17 @@ fn write_text(
         )?;
         for (reason, count) in &report.rejected_by_reason {
             writeln!(out, "    {reason}: {}", HumanCount(*count))?;
+        }
+        let continuations = report.total(|o| o.continuations);
+        if continuations > 0 {
+            writeln!(
+                out,
+                "  besides   {} continuation lines, parts of the rows above",
+                HumanCount(continuations)
+            )?;
+        }
+        for (reason, count) in &report.filtered_by_reason {
+            writeln!(out, "  dropped   {} as {reason}", HumanCount(*count))?;
         }
         let ratio = if report.bytes_out > 0 {
             format!(
@@ -179,7 +199,8 @@ pub fn print_json(report: &Report, seconds: f64) -> Result<()> {
         .map(|o| {
             json!({
                 "uri": o.uri, "records": o.records, "rows": o.rows, "duplicates": o.duplicates,
-                "rejected": o.rejected, "bytes_in": o.content_bytes,
+                "rejected": o.rejected, "filtered": o.filtered,
+                "continuations": o.continuations, "bytes_in": o.content_bytes,
                 "waiting_bytes": o.waiting_bytes, "ended_early": o.ended_early,
             })
         })
@@ -198,6 +219,10 @@ pub fn print_json(report: &Report, seconds: f64) -> Result<()> {
         "duplicates": report.total(|o| o.duplicates),
         "rejected": report.total(|o| o.rejected),
         "rejected_by_reason": report.rejected_by_reason,
+        "rows_by_table": report.rows_by_table,
+        "filtered": report.total(|o| o.filtered),
+        "filtered_by_reason": report.filtered_by_reason,
+        "continuations": report.total(|o| o.continuations),
         "bytes_in": report.total(|o| o.content_bytes),
         "bytes_out": report.bytes_out,
         "files_out": report.files_out,
@@ -210,6 +235,46 @@ pub fn print_json(report: &Report, seconds: f64) -> Result<()> {
         "failures": failures,
     });
     terminal::print_bytes(format!("{summary}\n").as_bytes())
+}
+
+/// Prints what an ingest would read.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn print_previews(previews: &[Preview], format: ReportFormat) -> Result<()> {
+    let mut text = String::new();
+    for p in previews {
+        let fate = p.fate.to_string();
+        let line = match format {
+            ReportFormat::Json => json!({
+                "uri": p.uri, "size": p.size, "new_bytes": p.new_bytes(), "content": p.content,
+                "compression": p.compression, "fate": fate,
+            })
+            .to_string(),
+            ReportFormat::Text => format!(
+                "{:>12}  {:<16} {:<5} {fate}  {}",
+                BinaryBytes(p.size).to_string(),
+                p.content,
+                p.compression,
+                p.uri.strip_prefix("file://").unwrap_or(&p.uri),
+            ),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    if format == ReportFormat::Text {
+        let read: Vec<_> = previews
+            .iter()
+            .filter(|p| matches!(p.fate, Fate::Read { .. }))
+            .collect();
+        text.push_str(&format!(
+            "{} of {} objects would be read, {}.\n",
+            HumanCount(read.len() as u64),
+            HumanCount(previews.len() as u64),
+            BinaryBytes(read.iter().map(|p| p.new_bytes()).sum())
+        ));
+    }
+    terminal::print_bytes(text.as_bytes())
 }
 
 /// Peak resident memory of this process, where the system tells.

@@ -7,12 +7,14 @@ pub mod ask;
 pub mod demo;
 pub mod export;
 pub mod ingest;
+mod ingest_metrics;
 pub mod ingest_progress;
 pub mod ingest_report;
 pub mod plan;
 pub mod query;
 pub mod report;
 pub mod shell;
+pub mod sources;
 pub mod tables;
 
 use std::ffi::OsString;

@@ -2,6 +2,7 @@
 //! [`GlobalArgs`]. Out: a [`Plan`] without optional behaviour. This file is the only reader of the
 //! environment. Paths in `kolumn.toml` count from its folder, others from the working folder.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use clap::Args;
 use serde::Deserialize;
 use url::Url;
 
-use super::GlobalArgs;
+use super::{GlobalArgs, sources::SourceConfig};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::output::{Format, Output, terminal};
 use crate::query::time::{TimeReader, parse_duration};
@@ -37,6 +38,10 @@ pub struct Config {
     pub query: QueryConfig,
     /// `[ingest]`.
     pub ingest: IngestConfig,
+    /// `[[source]]`, each.
+    pub source: Vec<SourceConfig>,
+    /// Options of the archive's store: `endpoint`, `region`, `account`, `allow_http` …
+    pub archive_options: BTreeMap<String, toml::Value>,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -59,6 +64,10 @@ pub struct IngestConfig {
     pub memory: Option<String>,
     /// File with the key under which redacted values are digested.
     pub redaction_key: Option<PathBuf>,
+    /// How far back blobs that still grow are looked for, such as `48h`.
+    pub look_back: Option<String>,
+    /// File that each run writes its figures to, in Prometheus' text format.
+    pub metrics_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -77,15 +86,20 @@ impl Config {
         let mut config: Self = toml::from_str(&text).map_err(|e| {
             Error::new(ErrorKind::Usage, format!("cannot use {}", named.display()))
                 .because(e)
-                .hint("its keys are archive, timezone, cluster, questions, [query], [ingest]")
+                .hint("its keys are archive, timezone, cluster, questions, [query], [ingest], [[source]], [archive_options]")
         })?;
         config.folder = named.parent().unwrap_or(Path::new("")).to_owned();
         Ok(config)
     }
 
+    /// A path as the file means it: from the file's folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// The folder with questions of one's own.
     pub fn questions_folder(&self) -> Option<PathBuf> {
-        self.questions.as_ref().map(|path| self.folder.join(path))
+        self.questions.as_deref().map(|path| self.path(path))
     }
 }
 
@@ -267,7 +281,11 @@ pub fn location(text: &str, folder: &Path) -> Result<Url> {
     })
 }
 
-fn zone(name: &str) -> Result<Tz> {
+/// A time zone by its IANA name.
+///
+/// # Errors
+/// `Usage` if there is none of that name.
+pub fn zone(name: &str) -> Result<Tz> {
     name.parse().map_err(|_| {
         Error::new(ErrorKind::Usage, format!("'{name}' is not a time zone"))
             .hint("time zones have IANA names, such as Europe/Berlin, Asia/Tokyo or UTC")

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use crate::{
     error::{Context as _, Result},
     event::{
-        identity::{Fingerprint, Identity},
+        identity::{Fingerprint, Identity, LineIdentity, SampleIdentity},
         time::Micros,
     },
     layout::{columns::TableName, partition::Partition},
@@ -59,7 +59,7 @@ impl std::hash::Hasher for FingerprintHasher {
 /// Events by fingerprint, with the best copy that is known.
 pub type Copies = HashMap<Fingerprint, Copy, BuildHasherDefault<FingerprintHasher>>;
 
-/// A data file of `audit` that may hold events of some time.
+/// A data file that may hold events of some time.
 #[derive(Debug)]
 struct Candidate {
     path: Path,
@@ -76,36 +76,49 @@ struct FileBounds {
 
 #[derive(Deserialize, Default)]
 struct TimeBounds {
-    stage_timestamp: Option<String>,
+    #[serde(alias = "stage_timestamp")]
+    time: Option<String>,
 }
 
-/// The events of a partition within a range of stage times that are stored and asked for.
+/// What is looked up.
+#[derive(Debug)]
+pub struct Lookup<'l> {
+    /// The table.
+    pub table: TableName,
+    /// Partition in which the rows at hand lie.
+    pub partition: &'l Partition,
+    /// Range of their times.
+    pub times: RangeInclusive<Micros>,
+    /// Their fingerprints.
+    pub asked: &'l Copies,
+}
+
+/// The rows at hand that are stored in a partition already.
 ///
 /// # Errors
 /// `Corrupt` if a data file cannot be read, and the errors of the store.
 pub async fn stored_copies(
     archive: &Archive,
     table: &DeltaTable,
-    partition: &Partition,
-    times: RangeInclusive<Micros>,
-    asked: &Copies,
+    lookup: &Lookup<'_>,
 ) -> Result<Copies> {
     let mut found = Copies::default();
-    for file in candidates(archive, table, partition, &times)? {
-        let act = format!("cannot read {} of table audit", file.path);
+    let cluster = lookup.partition.cluster.as_str();
+    for file in candidates(archive, table, lookup)? {
+        let act = format!(
+            "cannot read {} of table {}",
+            file.path,
+            lookup.table.as_str()
+        );
         let store = table.log_store().object_store(None);
-        read_identities(store, &file, &times, &mut |batch| {
-            for_each_identity(
-                batch,
-                partition.cluster.as_str(),
-                &mut |fingerprint, copy| {
-                    if asked.contains_key(&fingerprint)
-                        && found.get(&fingerprint) != Some(&Copy::Complete)
-                    {
-                        found.insert(fingerprint, copy);
-                    }
-                },
-            )
+        read_identities(store, &file, lookup, &mut |batch| {
+            for_each_identity(lookup.table, batch, cluster, &mut |fingerprint, copy| {
+                if lookup.asked.contains_key(&fingerprint)
+                    && found.get(&fingerprint) != Some(&Copy::Complete)
+                {
+                    found.insert(fingerprint, copy);
+                }
+            });
         })
         .await
         .context(act)?;
@@ -116,16 +129,16 @@ pub async fn stored_copies(
 fn candidates(
     archive: &Archive,
     table: &DeltaTable,
-    partition: &Partition,
-    times: &RangeInclusive<Micros>,
+    lookup: &Lookup<'_>,
 ) -> Result<Vec<Candidate>> {
-    let values = partition.values();
+    let values = lookup.partition.values();
     let state = table
         .snapshot()
-        .map_err(|e| archive.error(TableName::Audit, e))?;
+        .map_err(|e| archive.error(lookup.table, e))?;
     let mut found = Vec::new();
     for file in state.snapshot().log_data().iter() {
-        if file.partition_values_map() == values && overlaps(file.stats().as_deref(), times) {
+        if file.partition_values_map() == values && overlaps(file.stats().as_deref(), &lookup.times)
+        {
             found.push(Candidate {
                 path: file.object_store_path(),
                 size: u64::try_from(file.size()).unwrap_or(0),
@@ -138,39 +151,62 @@ fn candidates(
 /// A file without readable bounds overlaps everything. Upper bounds are cut to milliseconds in the log.
 fn overlaps(statistics: Option<&str>, times: &RangeInclusive<Micros>) -> bool {
     let bounds: Option<FileBounds> = statistics.and_then(|s| serde_json::from_str(s).ok());
-    let time = |b: &TimeBounds| b.stage_timestamp.as_deref().and_then(Micros::parse);
+    let time = |b: &TimeBounds| b.time.as_deref().and_then(Micros::parse);
     let Some((least, greatest)) = bounds.and_then(|b| time(&b.min).zip(time(&b.max))) else {
         return true;
     };
     least <= *times.end() && Micros(greatest.0.saturating_add(999)) >= *times.start()
 }
 
-const IDENTITY_COLUMNS: [&str; 9] = [
-    "stage_timestamp",
-    "request_received_timestamp",
-    "audit_id",
-    "stage",
-    "verb",
-    "request_uri",
-    "username",
-    "request_object_state",
-    "response_object_state",
-];
+/// The column whose bounds tell the times of a file, and the columns that make up an identity.
+fn identity_columns(table: TableName) -> (&'static str, &'static [&'static str]) {
+    match table {
+        TableName::Component => (
+            "time",
+            &[
+                "time",
+                "component",
+                "source_pod",
+                "source_container",
+                "stream",
+                "wrapper",
+                "envelope_time",
+                "record",
+            ],
+        ),
+        TableName::Inventory => ("time", &["source_table", "record"]),
+        _ => (
+            "stage_timestamp",
+            &[
+                "stage_timestamp",
+                "request_received_timestamp",
+                "audit_id",
+                "stage",
+                "verb",
+                "request_uri",
+                "username",
+                "request_object_state",
+                "response_object_state",
+            ],
+        ),
+    }
+}
 
 async fn read_identities(
     store: Arc<dyn ObjectStore>,
     file: &Candidate,
-    times: &RangeInclusive<Micros>,
+    lookup: &Lookup<'_>,
     sink: &mut (dyn FnMut(&RecordBatch) + Send),
 ) -> Result<()> {
+    let (time, columns) = identity_columns(lookup.table);
     let reader = ParquetObjectReader::new(store, file.path.clone()).with_file_size(file.size);
     let builder = ParquetRecordBatchStreamBuilder::new(reader)
         .await
         .context("cannot read the footer")?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), IDENTITY_COLUMNS);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let groups = builder.metadata().row_groups().iter().enumerate();
     let groups = groups
-        .filter(|(_, g)| group_overlaps(g, times))
+        .filter(|(_, g)| group_overlaps(g, time, &lookup.times))
         .map(|(i, _)| i)
         .collect();
     let mut batches = builder
@@ -185,11 +221,11 @@ async fn read_identities(
     Ok(())
 }
 
-fn group_overlaps(group: &RowGroupMetaData, times: &RangeInclusive<Micros>) -> bool {
+fn group_overlaps(group: &RowGroupMetaData, time: &str, times: &RangeInclusive<Micros>) -> bool {
     let column = group
         .columns()
         .iter()
-        .find(|c| c.column_path().string() == "stage_timestamp");
+        .find(|c| c.column_path().string() == time);
     match column.and_then(|c| c.statistics()) {
         Some(Statistics::Int64(s)) => match (s.min_opt(), s.max_opt()) {
             (Some(least), Some(greatest)) => {
@@ -201,7 +237,12 @@ fn group_overlaps(group: &RowGroupMetaData, times: &RangeInclusive<Micros>) -> b
     }
 }
 
-fn for_each_identity(batch: &RecordBatch, cluster: &str, sink: &mut dyn FnMut(Fingerprint, Copy)) {
+fn for_each_identity(
+    table: TableName,
+    batch: &RecordBatch,
+    cluster: &str,
+    sink: &mut dyn FnMut(Fingerprint, Copy),
+) {
     let text = |name: &str, row: usize| -> Option<&str> {
         let column = batch.column_by_name(name)?.as_string_opt::<i32>()?;
         (!column.is_null(row)).then(|| column.value(row))
@@ -213,7 +254,7 @@ fn for_each_identity(batch: &RecordBatch, cluster: &str, sink: &mut dyn FnMut(Fi
         (!column.is_null(row)).then(|| Micros(column.value(row)))
     };
     let mut buffer = Vec::new();
-    for row in 0..batch.num_rows() {
+    let audit = |row: usize, buffer: &mut Vec<u8>| {
         let identity = Identity {
             cluster,
             audit_id: text("audit_id", row),
@@ -232,6 +273,38 @@ fn for_each_identity(batch: &RecordBatch, cluster: &str, sink: &mut dyn FnMut(Fi
         } else {
             Copy::Complete
         };
-        sink(identity.fingerprint(&mut buffer), copy);
+        (identity.fingerprint(buffer), copy)
+    };
+    let line = |row: usize, buffer: &mut Vec<u8>| {
+        let identity = LineIdentity {
+            cluster,
+            component: text("component", row),
+            pod: text("source_pod", row),
+            container: text("source_container", row),
+            stream: text("stream", row),
+            envelope_time: text("envelope_time", row),
+            time: time("time", row).unwrap_or_default(),
+            record: text("record", row),
+        };
+        identity.fingerprint(buffer)
+    };
+    let mut buffer = Vec::new();
+    for row in 0..batch.num_rows() {
+        match table {
+            TableName::Component if text("wrapper", row) == Some("plain") => {}
+            TableName::Component => sink(line(row, &mut buffer), Copy::Complete),
+            TableName::Inventory => {
+                let identity = SampleIdentity {
+                    cluster,
+                    table: text("source_table", row),
+                    record: text("record", row),
+                };
+                sink(identity.fingerprint(&mut buffer), Copy::Complete);
+            }
+            _ => {
+                let (fingerprint, copy) = audit(row, &mut buffer);
+                sink(fingerprint, copy);
+            }
+        }
     }
 }

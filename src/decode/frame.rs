@@ -4,6 +4,11 @@
 //! being understood, so this runs at the speed of the disk; what a frame holds is decided elsewhere
 //! and on other threads. The last frame, if it has no end, is left to the caller.
 
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex},
+};
+
 /// A frame may be this long: an audit event holds a request and a response object, each bounded by
 /// etcd's 1.5 MiB, and a webhook body is at most 10 MiB; 64 MiB leaves room for arrays of these.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -44,33 +49,102 @@ pub fn skip_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
+/// Memory of a chunk, taken from a pool and given back when it is dropped: fresh memory has to be
+/// cleared page by page, which costs as much as parsing it.
+#[derive(Debug)]
+pub struct Block {
+    memory: Vec<u8>,
+    len: usize,
+    pool: Pool,
+}
+
+/// Memory that waits to be used again.
+#[derive(Debug, Clone, Default)]
+struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+
+/// Blocks that wait at most; chunks in flight are a few more than there are cores.
+const POOLED_MAX: usize = 16;
+
+impl Pool {
+    fn block(&self) -> Block {
+        let pooled = self.0.lock().ok().and_then(|mut waiting| waiting.pop());
+        Block {
+            memory: pooled.unwrap_or_else(|| vec![0; CHUNK_BYTES]),
+            len: 0,
+            pool: self.clone(),
+        }
+    }
+}
+
+impl Block {
+    /// The free rest, never empty: a block that is full grows.
+    fn space(&mut self) -> &mut [u8] {
+        if self.len == self.memory.len() {
+            self.memory.resize(self.len * 2, 0);
+        }
+        &mut self.memory[self.len..]
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.memory.len() - self.len < bytes.len() {
+            self.memory
+                .resize((self.len + bytes.len()).max(self.memory.len() * 2), 0);
+        }
+        self.memory[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.memory.len() == CHUNK_BYTES
+            && let Ok(mut waiting) = self.pool.0.lock()
+            && waiting.len() < POOLED_MAX
+        {
+            waiting.push(std::mem::take(&mut self.memory));
+        }
+    }
+}
+
+impl Deref for Block {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
+}
+
 /// Whole frames, one after the other.
 #[derive(Debug)]
 pub struct Chunk {
     /// Offset of the first byte in the decompressed object.
     pub offset: u64,
     /// The bytes.
-    pub bytes: Vec<u8>,
-    /// How the frames end.
-    pub framing: Framing,
+    pub bytes: Block,
+    /// Where its documents end; none: it holds lines.
+    ends: Option<Vec<usize>>,
 }
 
 impl Chunk {
     /// The frames with their offsets in the object; blank lines are none.
     pub fn frames(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let whole = self.framing == Framing::Documents;
-        let mut rest = 0..self.bytes.len();
+        let mut start = 0;
+        let mut ends = self.ends.as_ref().map(|ends| ends.iter().copied());
         std::iter::from_fn(move || {
-            while !rest.is_empty() {
-                let start = rest.start;
-                let end = if whole {
-                    rest.end
-                } else {
-                    memchr::memchr(b'\n', &self.bytes[rest.clone()]).map_or(rest.end, |i| start + i)
+            while start < self.bytes.len() {
+                let (end, next) = match &mut ends {
+                    Some(ends) => {
+                        let end = ends.next().unwrap_or(self.bytes.len());
+                        (end, end)
+                    }
+                    None => memchr::memchr(b'\n', &self.bytes[start..])
+                        .map_or((self.bytes.len(), self.bytes.len()), |i| {
+                            (start + i, start + i + 1)
+                        }),
                 };
-                rest.start = rest.end.min(end + 1);
                 let offset = self.offset + start as u64;
                 let mut frame = &self.bytes[start..end];
+                start = next;
                 if offset == 0 {
                     frame = skip_bom(frame);
                 }
@@ -102,19 +176,21 @@ pub enum Framed {
 /// Bytes kept of an oversize frame.
 const OVERSIZE_HEAD_BYTES: usize = 1 << 20;
 
-/// Cuts a stream into chunks.
+/// Cuts a stream into chunks. Bytes are read into [`Framer::space`] and taken by [`Framer::filled`].
 #[derive(Debug)]
 pub struct Framer {
     framing: Framing,
-    /// Offset of `buffer` in the object.
+    /// Offset of `block` in the object.
     offset: u64,
-    buffer: Vec<u8>,
+    block: Block,
     /// Where to go on looking for an end.
     scanned: usize,
     document: DocumentScan,
+    /// Where documents end in `block`.
+    ends: Vec<usize>,
     /// The beginning and length so far of a frame that is being skipped.
     oversize: Option<(u64, u64, Vec<u8>)>,
-    /// Digest of the bytes before `buffer`.
+    /// Digest of the bytes before `block`.
     digest: blake3::Hasher,
 }
 
@@ -157,9 +233,10 @@ impl Framer {
         Self {
             framing,
             offset,
-            buffer: Vec::new(),
+            block: Pool::default().block(),
             scanned: 0,
             document: DocumentScan::default(),
+            ends: Vec::new(),
             oversize: None,
             digest: blake3::Hasher::new(),
         }
@@ -170,91 +247,116 @@ impl Framer {
         self.digest.finalize().to_hex().to_string()
     }
 
-    /// Takes bytes in and hands whole frames out.
-    pub fn push(&mut self, bytes: &[u8], out: &mut dyn FnMut(Framed)) {
-        let mut bytes = bytes;
-        if self.oversize.is_some() {
-            let Some(rest) = self.skip_oversize(bytes, out) else {
-                return;
-            };
-            bytes = rest;
+    /// Where the next bytes of the stream go.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.block.space()
+    }
+
+    /// Takes so many bytes that were written to [`Framer::space`], and hands whole frames out.
+    pub fn filled(&mut self, bytes: usize, out: &mut dyn FnMut(Framed)) {
+        self.block.len += bytes;
+        if self.oversize.is_some() && !self.skip_oversize(out) {
+            return;
         }
-        self.buffer.extend_from_slice(bytes);
         match self.framing {
             Framing::Lines => self.cut_lines(out),
             Framing::Documents => self.cut_documents(out),
         }
-        if self.buffer.len() >= FRAME_BYTES_MAX {
-            let mut head = std::mem::take(&mut self.buffer);
-            let length = head.len() as u64;
-            self.digest.update(&head);
-            head.truncate(OVERSIZE_HEAD_BYTES);
+        if self.block.len() >= FRAME_BYTES_MAX {
+            let length = self.block.len() as u64;
+            self.digest.update(&self.block);
+            let head = self.block[..OVERSIZE_HEAD_BYTES].to_vec();
             self.oversize = Some((self.offset, length, head));
             self.offset += length;
-            self.scanned = 0;
-            self.document = DocumentScan::default();
+            self.begin_block(self.block.len());
         }
     }
 
+    /// Takes bytes that lie elsewhere.
+    pub fn push(&mut self, bytes: &[u8], out: &mut dyn FnMut(Framed)) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let space = self.space();
+            let n = space.len().min(rest.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            self.filled(n, out);
+            rest = &rest[n..];
+        }
+    }
+
+    /// A new block with what the old one holds from an offset on; gives the old one.
+    fn begin_block(&mut self, from: usize) -> Block {
+        let mut next = self.block.pool.block();
+        next.append(&self.block[from..]);
+        self.scanned = 0;
+        self.document = DocumentScan::default();
+        std::mem::replace(&mut self.block, next)
+    }
+
     /// Skips to the end of the line in which an oversize frame ends; documents begin anew there.
-    fn skip_oversize<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        out: &mut dyn FnMut(Framed),
-    ) -> Option<&'b [u8]> {
-        let end = memchr::memchr(b'\n', bytes);
-        let skipped = end.map_or(bytes.len(), |i| i + 1);
+    /// False if that is not there yet.
+    fn skip_oversize(&mut self, out: &mut dyn FnMut(Framed)) -> bool {
+        let end = memchr::memchr(b'\n', &self.block);
+        let skipped = end.map_or(self.block.len(), |i| i + 1);
         self.offset += skipped as u64;
-        self.digest.update(&bytes[..skipped]);
+        self.digest.update(&self.block[..skipped]);
         if let Some((_, length, _)) = &mut self.oversize {
             *length += skipped as u64;
         }
-        end?;
-        if let Some((offset, length, head)) = self.oversize.take() {
+        self.begin_block(skipped);
+        if end.is_some()
+            && let Some((offset, length, head)) = self.oversize.take()
+        {
             out(Framed::Oversize {
                 offset,
                 length,
                 head,
             });
         }
-        bytes.get(skipped..)
+        end.is_some()
     }
 
     fn cut_lines(&mut self, out: &mut dyn FnMut(Framed)) {
-        if self.buffer.len() < CHUNK_BYTES {
+        if self.block.len() < CHUNK_BYTES {
             return;
         }
-        let unseen = self.buffer.get(self.scanned..).unwrap_or_default();
-        match memchr::memrchr(b'\n', unseen) {
+        match memchr::memrchr(b'\n', &self.block[self.scanned..]) {
             Some(i) => self.emit(self.scanned + i + 1, out),
-            None => self.scanned = self.buffer.len(),
+            None => self.scanned = self.block.len(),
         }
     }
 
     fn cut_documents(&mut self, out: &mut dyn FnMut(Framed)) {
-        while self.scanned < self.buffer.len() {
-            let byte = self.buffer[self.scanned];
-            self.scanned += 1;
-            if self.document.ends_with(byte) {
-                let end = self.scanned;
-                self.emit(end, out);
+        for at in self.scanned..self.block.len() {
+            if self.document.ends_with(self.block[at]) {
+                self.ends.push(at + 1);
+                self.document = DocumentScan::default();
             }
+        }
+        self.scanned = self.block.len();
+        if self.block.len() >= CHUNK_BYTES
+            && let Some(end) = self.ends.last().copied()
+        {
+            let (scanned, document) = (self.scanned - end, self.document);
+            self.emit(end, out);
+            (self.scanned, self.document) = (scanned, document);
         }
     }
 
     fn emit(&mut self, end: usize, out: &mut dyn FnMut(Framed)) {
-        let rest = self.buffer.split_off(end);
-        let bytes = std::mem::replace(&mut self.buffer, rest);
-        let chunk = Chunk {
-            offset: self.offset,
-            bytes,
-            framing: self.framing,
-        };
-        self.digest.update(&chunk.bytes);
+        let offset = self.offset;
+        let mut block = self.begin_block(end);
+        block.len = end;
+        self.digest.update(&block);
         self.offset += end as u64;
-        self.scanned = 0;
-        self.document = DocumentScan::default();
-        if !chunk.bytes.trim_ascii().is_empty() {
+        let ends = std::mem::take(&mut self.ends);
+        let is_blank = block.trim_ascii().is_empty();
+        let chunk = Chunk {
+            offset,
+            bytes: block,
+            ends: (self.framing == Framing::Documents).then_some(ends),
+        };
+        if !is_blank {
             out(Framed::Chunk(chunk));
         }
     }
@@ -268,19 +370,22 @@ impl Framer {
                 head,
             });
         }
-        if self.framing == Framing::Lines
-            && let Some(i) = memchr::memrchr(b'\n', &self.buffer)
-        {
-            self.emit(i + 1, out);
+        let end = match self.framing {
+            Framing::Lines => memchr::memrchr(b'\n', &self.block).map(|i| i + 1),
+            Framing::Documents => self.ends.last().copied(),
+        };
+        if let Some(end) = end {
+            self.emit(end, out);
         }
-        if self.buffer.trim_ascii().is_empty() {
+        if self.block.trim_ascii().is_empty() {
             return None;
         }
-        let bytes = std::mem::take(&mut self.buffer);
+        let bytes = self.begin_block(self.block.len());
+        let ends = (self.framing == Framing::Documents).then(|| vec![bytes.len()]);
         Some(Chunk {
             offset: self.offset,
             bytes,
-            framing: self.framing,
+            ends,
         })
     }
 

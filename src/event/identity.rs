@@ -61,17 +61,96 @@ impl<'a> Identity<'a> {
             self.request_uri,
             self.username,
         ];
-        for part in parts {
-            // The length in front keeps ("ab","c") and ("a","bc") apart, and absent from empty.
-            let length = part.map_or(u64::MAX, |p| p.len() as u64);
-            buffer.extend_from_slice(&length.to_le_bytes());
-            buffer.extend_from_slice(part.unwrap_or_default().as_bytes());
-        }
-        let digest = blake3::hash(buffer);
-        let mut first = [0; 16];
-        first.copy_from_slice(&digest.as_bytes()[..16]);
-        Fingerprint(u128::from_le_bytes(first))
+        fingerprint_of(&parts, buffer)
     }
+}
+
+/// The parts that make two entries of component logs the same entry, when a wrapper brought them: a
+/// line of a plain file is the same only if it is the same byte of the same content, which the
+/// ledger takes care of.
+#[derive(Debug, Clone, Copy)]
+pub struct LineIdentity<'a> {
+    /// Cluster name.
+    pub cluster: &'a str,
+    /// Component.
+    pub component: Option<&'a str>,
+    /// Pod, or log stream.
+    pub pod: Option<&'a str>,
+    /// Container.
+    pub container: Option<&'a str>,
+    /// `stdout` or `stderr`.
+    pub stream: Option<&'a str>,
+    /// The wrapper's time, as received.
+    pub envelope_time: Option<&'a str>,
+    /// When it was written.
+    pub time: Micros,
+    /// The text.
+    pub record: Option<&'a str>,
+}
+
+impl LineIdentity<'_> {
+    /// The fingerprint. `buffer` is scratch space, reused between calls.
+    pub fn fingerprint(&self, buffer: &mut Vec<u8>) -> Fingerprint {
+        // The same CloudWatch event has its time in milliseconds on one route, as text on the other.
+        let envelope = self.envelope_time.and_then(wrapper_time);
+        let times = [self.time.0, envelope.map_or(i64::MIN, |t| t.0)];
+        buffer.clear();
+        buffer.extend_from_slice(b"line");
+        for time in times {
+            buffer.extend_from_slice(&time.to_le_bytes());
+        }
+        let parts = [
+            Some(self.cluster),
+            self.component,
+            self.pod,
+            self.container,
+            self.stream,
+            self.record,
+        ];
+        fingerprint_of(&parts, buffer)
+    }
+}
+
+/// The parts that make two polled samples the same sample: the whole row.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleIdentity<'a> {
+    /// Cluster name.
+    pub cluster: &'a str,
+    /// Table of Log Analytics.
+    pub table: Option<&'a str>,
+    /// The row, JSON.
+    pub record: Option<&'a str>,
+}
+
+impl SampleIdentity<'_> {
+    /// The fingerprint. `buffer` is scratch space, reused between calls.
+    pub fn fingerprint(&self, buffer: &mut Vec<u8>) -> Fingerprint {
+        buffer.clear();
+        buffer.extend_from_slice(b"sample");
+        fingerprint_of(&[Some(self.cluster), self.table, self.record], buffer)
+    }
+}
+
+/// The time of a wrapper: RFC 3339, or milliseconds since the epoch as CloudWatch gives them.
+pub fn wrapper_time(text: &str) -> Option<Micros> {
+    match text.parse::<i64>() {
+        Ok(millis) => millis.checked_mul(1_000).map(Micros),
+        Err(_) => Micros::parse(text),
+    }
+}
+
+/// Digests what `buffer` holds and the parts, cut to 128 bits.
+fn fingerprint_of(parts: &[Option<&str>], buffer: &mut Vec<u8>) -> Fingerprint {
+    for part in parts {
+        // The length in front keeps ("ab","c") and ("a","bc") apart, and absent from empty.
+        let length = part.map_or(u64::MAX, |p| p.len() as u64);
+        buffer.extend_from_slice(&length.to_le_bytes());
+        buffer.extend_from_slice(part.unwrap_or_default().as_bytes());
+    }
+    let digest = blake3::hash(buffer);
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest.as_bytes()[..16]);
+    Fingerprint(u128::from_le_bytes(first))
 }
 
 #[cfg(test)]

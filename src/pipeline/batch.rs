@@ -1,9 +1,13 @@
 //! One batch from its pinned ranges to its closing ledger rows; the steps are those of
 //! [`crate::commit`]. Doing a batch again gives the same files, the same counts and no second row.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -13,8 +17,9 @@ use crate::{
         publish::{
             Publication, Published, TransactionMark, commit_metadata, publish, transaction_version,
         },
-        stage::{Placement, StagedFile, stage},
+        stage::{Placement, stage},
     },
+    decode::DropReason,
     encode::{
         properties::{INGEST_ZSTD_LEVEL, writer_properties},
         statistics::delta_statistics,
@@ -29,9 +34,10 @@ use crate::{
         sort::SortedRows,
     },
     pipeline::{
-        ObjectReport, Report, Run,
-        collect::{Collector, RowCounts},
-        stream::{DecodeContext, Decoded, RangeEnd, RejectedRecord, decode_ranges},
+        ObjectReport, Report, Run, SourceSettings,
+        collect::{Collector, Snapshots, TableOutcome},
+        rows::{DecodeContext, Decoded, RejectedRecord},
+        stream::{RangeEnd, decode_ranges},
     },
     source::ListedObject,
 };
@@ -49,18 +55,31 @@ fn ingest_mark(first: &RangeRecord) -> TransactionMark {
     }
 }
 
-/// What was read of a batch, beside its rows.
+/// What was read of a batch.
 #[derive(Debug, Default)]
 struct Outcome {
     records: Vec<u64>,
     rejected: Vec<Vec<RejectedRecord>>,
-    content_bytes: Vec<u64>,
+    dropped: Vec<BTreeMap<DropReason, u64>>,
+    continuations: Vec<u64>,
     ends: Vec<Option<RangeEnd>>,
-    counts: RowCounts,
-    staged: Vec<StagedFile>,
-    partitions: Vec<Partition>,
-    bytes_out: u64,
+    tables: BTreeMap<TableName, TableOutcome>,
 }
+
+/// Tables that hold the rows of a batch already, with what their commit says of it.
+pub(crate) type Landed = BTreeMap<TableName, LandedBatch>;
+
+/// What the commit says that made the rows of a batch visible in one table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LandedBatch {
+    /// Every table that the batch writes rows to.
+    tables: Vec<String>,
+    /// The closing ledger rows, with the rows and duplicates of this table only.
+    ranges: Vec<RangeRecord>,
+}
+
+/// Tables that batches write rows to, in the order in which they are published.
+const ROW_TABLES: [TableName; 3] = [TableName::Inventory, TableName::Component, TableName::Audit];
 
 /// Runs an open batch.
 ///
@@ -70,6 +89,7 @@ pub(crate) async fn run(
     run: &Run,
     ranges: Vec<RangeRecord>,
     objects: HashMap<String, ListedObject>,
+    settings: &SourceSettings,
     report: &mut Report,
 ) -> Result<()> {
     let Some(first) = ranges.first().cloned() else {
@@ -79,22 +99,29 @@ pub(crate) async fn run(
         .iter()
         .map(|r| Some(unsigned(r.range_end? - r.range_start)));
     run.observer.batch_planned(ranges.len(), lengths.sum());
-    for _ in 0..OVERTAKEN_MAX {
-        let table = run.archive.load_or_create(TableName::Audit).await?;
-        let outcome = read_batch(run, &table, &ranges, objects.clone()).await?;
-        check_counts(&ranges, &outcome)?;
-        publish_rejected(run, &first, &ranges, &outcome).await?;
-        let closing = closing_records(&ranges, &outcome);
-        let published = publish_rows(run, &table, &first, &outcome, &closing).await?;
-        match published {
-            Published::Overtaken => continue,
+    'attempts: for _ in 0..OVERTAKEN_MAX {
+        let (mut snapshots, landed) = landed(run, &first).await?;
+        if let Some(closing) = closing_if_landed(&landed) {
             // Another process did the same batch at the same time; its counts are the true ones.
-            Published::Already => {
-                if close_if_landed(run, &ranges, report).await? {
-                    return Ok(());
-                }
+            close(run, &closing).await?;
+            add_to_report(report, &closing, &Outcome::default());
+            return Ok(());
+        }
+        let context = DecodeContext::new(ranges.clone(), settings.clone());
+        let outcome = read_batch(run, context, objects.clone(), &landed, &mut snapshots).await?;
+        let closing = closing_records(&ranges, &outcome, &landed);
+        check_counts(&closing)?;
+        publish_rejected(run, &first, &ranges, &outcome).await?;
+        for table in ROW_TABLES {
+            let Some((snapshot, written)) = snapshots.get(&table).zip(outcome.tables.get(&table))
+            else {
+                continue;
+            };
+            let said = said_of(table, &closing, &outcome);
+            match publish_rows(run, snapshot, table, &first, written, &said).await? {
+                Published::Committed => {}
+                Published::Overtaken | Published::Already => continue 'attempts,
             }
-            Published::Committed => {}
         }
         close(run, &closing).await?;
         run.observer
@@ -114,35 +141,36 @@ pub(crate) async fn run(
 
 async fn read_batch(
     run: &Run,
-    table: &deltalake_core::DeltaTable,
-    ranges: &[RangeRecord],
+    context: DecodeContext,
     objects: HashMap<String, ListedObject>,
+    landed: &Landed,
+    snapshots: &mut Snapshots,
 ) -> Result<Outcome> {
-    let n = ranges.len();
+    let n = context.ranges.len();
     let mut outcome = Outcome {
         records: vec![0; n],
         rejected: (0..n).map(|_| Vec::new()).collect(),
-        content_bytes: vec![0; n],
+        dropped: vec![BTreeMap::new(); n],
+        continuations: vec![0; n],
         ends: vec![None; n],
-        counts: vec![(0, 0); n],
-        ..Outcome::default()
+        tables: BTreeMap::new(),
     };
-    let context = Arc::new(DecodeContext {
-        ranges: ranges.to_vec(),
-        redactor: run.redactor.clone(),
-        digest_key: run.redaction_key,
-        format: run.options.format,
-    });
+    let context = Arc::new(context);
+    let ranges = &context.ranges;
     let mut collector = Collector::default();
-    let mut decoded = std::pin::pin!(decode_ranges(context, objects, run.options.threads));
+    let decoded = decode_ranges(Arc::clone(&context), objects, run.options.threads);
+    let mut decoded = std::pin::pin!(decoded);
     while let Some(item) = decoded.next().await {
         let mut item: Decoded =
             item.map_err(|e| Error::new(ErrorKind::Bug, "a decoder failed").because(e))?;
         let range = item.range;
-        let records = (item.marks.len() + item.rejected.len()) as u64;
+        let records = item.records();
         outcome.records[range] += records;
-        outcome.content_bytes[range] += item.content_bytes;
+        outcome.continuations[range] += item.continuations;
         outcome.rejected[range].append(&mut item.rejected);
+        for (reason, count) in std::mem::take(&mut item.dropped) {
+            *outcome.dropped[range].entry(reason).or_default() += count;
+        }
         if let Some(end) = item.end.take() {
             outcome.ends[range] = Some(end);
         }
@@ -150,31 +178,23 @@ async fn read_batch(
             .progressed(&ranges[range].object_uri, item.content_bytes, records);
         collector.push(item);
         if collector.buffered_bytes() >= run.options.buffer_bytes {
-            collector
-                .flush(run, table, ranges, &mut outcome.counts)
-                .await?;
+            collector.flush(run, snapshots, ranges, landed).await?;
         }
     }
-    collector
-        .flush(run, table, ranges, &mut outcome.counts)
-        .await?;
-    (outcome.staged, outcome.partitions, outcome.bytes_out) = collector.finish();
+    collector.flush(run, snapshots, ranges, landed).await?;
+    outcome.tables = collector.finish();
     Ok(outcome)
 }
 
 /// K1: every record is counted exactly once, checked before anything becomes visible.
-fn check_counts(ranges: &[RangeRecord], outcome: &Outcome) -> Result<()> {
-    for (i, range) in ranges.iter().enumerate() {
-        let (rows, duplicates) = outcome.counts[i];
-        let rejected = outcome.rejected[i].len() as u64;
-        let records = outcome.records[i];
-        if rows + duplicates + rejected != records {
+fn check_counts(closing: &[RangeRecord]) -> Result<()> {
+    for r in closing {
+        if r.rows + r.duplicates + r.rejected != r.records {
             return Err(Error::new(
                 ErrorKind::Bug,
                 format!(
-                    "K1: {} gave {records} records but {rows} rows, {duplicates} duplicates and \
-                     {rejected} rejected",
-                    range.object_uri
+                    "K1: {} gave {} records but {} rows, {} duplicates and {} rejected",
+                    r.object_uri, r.records, r.rows, r.duplicates, r.rejected
                 ),
             ));
         }
@@ -182,9 +202,39 @@ fn check_counts(ranges: &[RangeRecord], outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-fn closing_records(ranges: &[RangeRecord], outcome: &Outcome) -> Vec<RangeRecord> {
+/// The closing ledger rows as the commit of one table carries them.
+fn said_of(table: TableName, closing: &[RangeRecord], outcome: &Outcome) -> LandedBatch {
+    let counts = outcome.tables.get(&table).map(|t| &t.counts);
+    let ranges = closing.iter().enumerate().map(|(i, range)| {
+        let (rows, duplicates) = counts.and_then(|c| c.get(i)).copied().unwrap_or_default();
+        RangeRecord {
+            rows: signed(rows),
+            duplicates: signed(duplicates),
+            ..range.clone()
+        }
+    });
+    let written = |t: &&TableName| outcome.tables.get(t).is_some_and(|o| !o.staged.is_empty());
+    LandedBatch {
+        tables: ROW_TABLES
+            .iter()
+            .filter(written)
+            .map(|t| t.as_str().to_owned())
+            .collect(),
+        ranges: ranges.collect(),
+    }
+}
+
+fn closing_records(ranges: &[RangeRecord], outcome: &Outcome, landed: &Landed) -> Vec<RangeRecord> {
     let recorded_at = clock::now().timestamp_micros();
-    let first_rows_file = outcome.staged.first().map(|f| f.add.path.clone());
+    let first_rows_file = ROW_TABLES.iter().rev().find_map(|table| {
+        let file = outcome.tables.get(table)?.staged.first()?;
+        Some(format!("{}/{}", table.as_str(), file.add.path))
+    });
+    let sum = |i: usize, count: fn(&(u64, u64)) -> u64, stored: fn(&RangeRecord) -> i64| {
+        let own = outcome.tables.values().filter_map(|t| t.counts.get(i));
+        let others = landed.values().filter_map(|l| l.ranges.get(i));
+        own.map(|c| signed(count(c))).sum::<i64>() + others.map(stored).sum::<i64>()
+    };
     ranges
         .iter()
         .enumerate()
@@ -196,9 +246,11 @@ fn closing_records(ranges: &[RangeRecord], outcome: &Outcome) -> Vec<RangeRecord
                 range_end: Some(signed(end.end.max(unsigned(range.range_start)))),
                 range_digest: Some(end.digest),
                 records: signed(outcome.records[i]),
-                rows: signed(outcome.counts[i].0),
-                duplicates: signed(outcome.counts[i].1),
+                rows: sum(i, |c| c.0, |r| r.rows),
+                duplicates: sum(i, |c| c.1, |r| r.duplicates),
                 rejected: signed(outcome.rejected[i].len() as u64),
+                filtered: signed(outcome.dropped[i].values().sum()),
+                continuations: signed(outcome.continuations[i]),
                 waiting_bytes: signed(end.waiting_bytes),
                 // An object that ended early is not known at this version: it is looked at again.
                 object_version: match &end.ended_early {
@@ -292,19 +344,20 @@ fn push_rejected(rows: &mut Rows, range: &RangeRecord, record: &RejectedRecord) 
 
 async fn publish_rows(
     run: &Run,
-    table: &deltalake_core::DeltaTable,
+    snapshot: &deltalake_core::DeltaTable,
+    table: TableName,
     first: &RangeRecord,
-    outcome: &Outcome,
-    closing: &[RangeRecord],
+    written: &TableOutcome,
+    said: &LandedBatch,
 ) -> Result<Published> {
-    if outcome.staged.is_empty() {
+    if written.staged.is_empty() {
         // Nothing to show; a redo would find the same, so the ledger row alone closes the batch.
         return Ok(Published::Committed);
     }
-    let version = table
+    let version = snapshot
         .version()
         .map_or(0, |v| i64::try_from(v).unwrap_or(i64::MAX));
-    let mutexes = outcome
+    let mutexes = written
         .partitions
         .iter()
         .map(|p| TransactionMark {
@@ -312,19 +365,64 @@ async fn publish_rows(
             version: version + 1,
         })
         .collect();
-    let closing = serde_json::to_value(closing)
+    let said = serde_json::to_value(said)
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot write ledger rows as JSON").because(e))?;
     let publication = Publication {
-        table: TableName::Audit,
+        table,
         mark: ingest_mark(first),
         mutexes,
-        files: outcome.staged.clone(),
-        metadata: vec![(CLOSING_KEY.to_owned(), closing)],
+        files: written.staged.clone(),
+        metadata: vec![(CLOSING_KEY.to_owned(), said)],
     };
-    publish(&run.archive, table, publication).await
+    publish(&run.archive, snapshot, publication).await
 }
 
-/// Closes an open batch whose rows are in already, with the counts that its commit carries.
+/// The tables as they are now, and those of them that hold the rows of a batch already.
+async fn landed(run: &Run, first: &RangeRecord) -> Result<(Snapshots, Landed)> {
+    let mut snapshots = Snapshots::new();
+    let mut found = Landed::new();
+    let mark = ingest_mark(first);
+    for name in ROW_TABLES {
+        let Some(table) = run.archive.load(name).await? else {
+            continue;
+        };
+        let version = transaction_version(&run.archive, name, &table, &mark.app_id).await?;
+        if version.is_some_and(|v| v >= mark.version) {
+            let commits = commit_metadata(&run.archive, name, &table, CLOSING_KEY).await?;
+            let said = commits.into_iter().find_map(|value: Value| {
+                let said: LandedBatch = serde_json::from_value(value).ok()?;
+                let is_ours = said
+                    .ranges
+                    .first()
+                    .is_some_and(|r| r.source == first.source && r.batch == first.batch);
+                is_ours.then_some(said)
+            });
+            if let Some(said) = said {
+                found.insert(name, said);
+            }
+        }
+        snapshots.insert(name, table);
+    }
+    Ok((snapshots, found))
+}
+
+/// The closing rows of a batch that is in every table it writes to.
+fn closing_if_landed(landed: &Landed) -> Option<Vec<RangeRecord>> {
+    let said = landed.values().next()?;
+    let is_in = |name: &String| landed.keys().any(|t| t.as_str() == name);
+    if !said.tables.iter().all(is_in) {
+        return None;
+    }
+    let mut closing = said.ranges.clone();
+    for (i, range) in closing.iter_mut().enumerate() {
+        let of_range = || landed.values().filter_map(|l| l.ranges.get(i));
+        range.rows = of_range().map(|r| r.rows).sum();
+        range.duplicates = range.records - range.rows - range.rejected;
+    }
+    Some(closing)
+}
+
+/// Closes an open batch whose rows are in already, with the counts that its commits carry.
 ///
 /// # Errors
 /// Errors of the store.
@@ -336,23 +434,8 @@ pub(crate) async fn close_if_landed(
     let Some(first) = open.first() else {
         return Ok(false);
     };
-    let Some(table) = run.archive.load(TableName::Audit).await? else {
-        return Ok(false);
-    };
-    let mark = ingest_mark(first);
-    let landed = transaction_version(&run.archive, TableName::Audit, &table, &mark.app_id).await?;
-    if landed.is_none_or(|v| v < mark.version) {
-        return Ok(false);
-    }
-    let commits = commit_metadata(&run.archive, TableName::Audit, &table, CLOSING_KEY).await?;
-    let closing = commits.into_iter().find_map(|value: Value| {
-        let records: Vec<RangeRecord> = serde_json::from_value(value).ok()?;
-        let is_ours = records
-            .first()
-            .is_some_and(|r| r.source == first.source && r.batch == first.batch);
-        is_ours.then_some(records)
-    });
-    let Some(closing) = closing else {
+    let (_, landed) = landed(run, first).await?;
+    let Some(closing) = closing_if_landed(&landed) else {
         return Ok(false);
     };
     close(run, &closing).await?;
@@ -401,8 +484,20 @@ pub(crate) async fn abandon(run: &Run, open: Vec<RangeRecord>) -> Result<()> {
 }
 
 fn add_to_report(report: &mut Report, closing: &[RangeRecord], outcome: &Outcome) {
-    report.bytes_out += outcome.bytes_out;
-    report.files_out += outcome.staged.len() as u64;
+    for file in outcome.tables.values().flat_map(|t| &t.staged) {
+        report.bytes_out += unsigned(file.add.size);
+        report.files_out += 1;
+    }
+    for (reason, count) in outcome.dropped.iter().flatten() {
+        *report
+            .filtered_by_reason
+            .entry(reason.as_str())
+            .or_default() += count;
+    }
+    for (table, written) in &outcome.tables {
+        *report.rows_by_table.entry(table.as_str()).or_default() +=
+            written.counts.iter().map(|c| c.0).sum::<u64>();
+    }
     for record in outcome.rejected.iter().flatten() {
         *report
             .rejected_by_reason
@@ -416,6 +511,8 @@ fn add_to_report(report: &mut Report, closing: &[RangeRecord], outcome: &Outcome
             rows: unsigned(r.rows),
             duplicates: unsigned(r.duplicates),
             rejected: unsigned(r.rejected),
+            filtered: unsigned(r.filtered),
+            continuations: unsigned(r.continuations),
             content_bytes: unsigned(r.range_end.unwrap_or(0))
                 .saturating_sub(unsigned(r.range_start)),
             waiting_bytes: unsigned(r.waiting_bytes),

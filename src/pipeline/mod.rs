@@ -11,15 +11,18 @@
 pub mod batch;
 mod collect;
 pub mod plan;
+mod rows;
 mod stream;
 
 use std::sync::Arc;
 
+use chrono_tz::Tz;
+
 use crate::{
     commit::ledger::{Ledger, RangeRecord},
-    decode::FormatFamily,
+    decode::{DropReason, FormatFamily},
     error::{Error, Result},
-    event::redact::Redactor,
+    event::{audit::AuditEvent, redact::Redactor},
     layout::{columns::TableName, partition::ClusterName},
     source::list::Listing,
     table::Archive,
@@ -44,13 +47,73 @@ impl Redaction {
     }
 }
 
+/// Records that are dropped on purpose, and counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Drops events of stage `RequestReceived`: half of all events, which tell nothing that the
+    /// later stage of the same request does not, unless the API server died in between.
+    pub request_received: bool,
+    /// Drops requests to `/healthz`, `/livez` and `/readyz`.
+    pub health_probes: bool,
+}
+
+impl Filters {
+    /// Why an event is dropped, if it is.
+    pub fn drops(self, event: &AuditEvent<'_>) -> Option<DropReason> {
+        if self.request_received && event.stage.as_deref() == Some("RequestReceived") {
+            return Some(DropReason::RequestReceived);
+        }
+        let path = event.request_uri.as_deref().unwrap_or_default();
+        let is_probe = ["/healthz", "/livez", "/readyz"].iter().any(|probe| {
+            path.strip_prefix(probe)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+        });
+        (self.health_probes && is_probe).then_some(DropReason::HealthProbe)
+    }
+}
+
+/// What is known and wanted of the records of one source.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// Cluster of its records; none: the records tell.
+    pub cluster: Option<ClusterName>,
+    /// Formats that are taken.
+    pub format: FormatFamily,
+    /// Component whose text logs these are; none: names and wrappers tell.
+    pub component: Option<String>,
+    /// Zone of text logs that tell none.
+    pub zone: Tz,
+    /// Redaction.
+    pub redaction: Redaction,
+    /// What is dropped.
+    pub filters: Filters,
+}
+
+impl Default for SourceSettings {
+    fn default() -> Self {
+        Self {
+            cluster: None,
+            format: FormatFamily::Auto,
+            component: None,
+            zone: Tz::UTC,
+            redaction: Redaction::Off,
+            filters: Filters::default(),
+        }
+    }
+}
+
+/// A listed location with what is known and wanted of it.
+#[derive(Debug)]
+pub struct Source {
+    /// What was found there.
+    pub listing: Listing,
+    /// What is known and wanted.
+    pub settings: SourceSettings,
+}
+
 /// How a run behaves; nothing here is optional any more.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Cluster of records that do not tell their own.
-    pub cluster: Option<ClusterName>,
-    /// Redaction.
-    pub redaction: Redaction,
     /// zstd level of data files.
     pub zstd_level: i32,
     /// Threads for decoding and encoding.
@@ -59,20 +122,15 @@ pub struct Options {
     pub buffer_bytes: usize,
     /// Decompressed bytes of a batch, about.
     pub batch_bytes: u64,
-    /// Formats that are taken.
-    pub format: FormatFamily,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cluster: None,
-            redaction: Redaction::Off,
             zstd_level: crate::encode::properties::INGEST_ZSTD_LEVEL,
             threads: 2,
             buffer_bytes: 448 << 20,
             batch_bytes: 2 << 30,
-            format: FormatFamily::Auto,
         }
     }
 }
@@ -107,6 +165,10 @@ pub struct ObjectReport {
     pub duplicates: u64,
     /// Records that could not be decoded.
     pub rejected: u64,
+    /// Records dropped on purpose; not among `records`.
+    pub filtered: u64,
+    /// Lines that are part of the row of an earlier line; not among `records`.
+    pub continuations: u64,
     /// Decompressed bytes read.
     pub content_bytes: u64,
     /// Bytes of a half-written last record, left for the next run.
@@ -128,6 +190,10 @@ pub struct Report {
     pub objects: Vec<ObjectReport>,
     /// Records rejected, by reason.
     pub rejected_by_reason: std::collections::BTreeMap<&'static str, u64>,
+    /// Records dropped on purpose, by reason.
+    pub filtered_by_reason: std::collections::BTreeMap<&'static str, u64>,
+    /// Rows by table.
+    pub rows_by_table: std::collections::BTreeMap<&'static str, u64>,
     /// Bytes of the data files written.
     pub bytes_out: u64,
     /// Data files written.
@@ -151,8 +217,6 @@ impl Report {
 pub(crate) struct Run {
     pub(crate) archive: Archive,
     pub(crate) options: Options,
-    pub(crate) redactor: Option<Arc<Redactor>>,
-    pub(crate) redaction_key: Option<[u8; 32]>,
     pub(crate) observer: Arc<dyn Observer>,
 }
 
@@ -163,34 +227,28 @@ pub(crate) struct Run {
 /// read or decoded is no error but part of the report.
 pub async fn ingest(
     archive: Archive,
-    listings: Vec<Listing>,
+    sources: Vec<Source>,
     options: Options,
     observer: Arc<dyn Observer>,
 ) -> Result<Report> {
-    let redaction_key = match options.redaction {
-        Redaction::On(key) => Some(key),
-        Redaction::Off => None,
-    };
-    let redactor = redaction_key.map(|key| Arc::new(Redactor::new(key)));
     let run = Run {
         archive,
         options,
-        redactor,
-        redaction_key,
         observer,
     };
     let mut report = Report::default();
-    for mut listing in listings {
-        report.failures.append(&mut listing.failures);
-        report.listed += listing.objects.len() as u64;
-        run.ingest_listing(&listing, &mut report).await?;
+    for mut source in sources {
+        report.failures.append(&mut source.listing.failures);
+        report.listed += source.listing.objects.len() as u64;
+        run.ingest_source(&source, &mut report).await?;
     }
     Ok(report)
 }
 
 impl Run {
     /// Plans and runs batches of one location until nothing is new.
-    async fn ingest_listing(&self, listing: &Listing, report: &mut Report) -> Result<()> {
+    async fn ingest_source(&self, source: &Source, report: &mut Report) -> Result<()> {
+        let listing = &source.listing;
         let mut skipped = plan::Skipped::default();
         let mut own_plan = None;
         // An object that cannot be read further is not planned over and over.
@@ -203,10 +261,10 @@ impl Run {
                     report.resumed_batches += 1;
                 }
                 done.extend(open.iter().map(|r| (r.object_uri.clone(), r.range_start)));
-                self.run_open(open.to_vec(), listing, report).await?;
+                self.run_open(open.to_vec(), source, report).await?;
                 continue;
             }
-            let planned = plan::plan(self, &ledger, listing, &done, &mut skipped)?;
+            let planned = plan::plan(self, &ledger, source, &done, &mut skipped)?;
             let Some(first) = planned.first() else { break };
             own_plan = Some(first.planned_at);
             plan::pin(self, &table, &planned).await?;
@@ -223,15 +281,15 @@ impl Run {
     async fn run_open(
         &self,
         open: Vec<RangeRecord>,
-        listing: &Listing,
+        source: &Source,
         report: &mut Report,
     ) -> Result<()> {
         if batch::close_if_landed(self, &open, report).await? {
             return Ok(());
         }
-        let objects = plan::objects_of(&open, listing);
+        let objects = plan::objects_of(&open, &source.listing);
         if plan::can_be_redone(&open, &objects) {
-            batch::run(self, open, objects, report).await
+            batch::run(self, open, objects, &source.settings, report).await
         } else {
             report.abandoned_batches += 1;
             batch::abandon(self, open).await

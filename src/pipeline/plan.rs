@@ -19,7 +19,7 @@ use crate::{
     decode::frame::skip_bom,
     error::{Error, ErrorKind, Result},
     layout::columns::TableName,
-    pipeline::Run,
+    pipeline::{Run, Source},
     source::{
         Compression, ListedObject, Place,
         list::{Listing, object_of},
@@ -160,12 +160,13 @@ pub(crate) type Done = HashSet<(String, i64)>;
 pub(crate) fn plan(
     run: &Run,
     ledger: &Ledger,
-    listing: &Listing,
+    source: &Source,
     done: &Done,
     skipped: &mut Skipped,
 ) -> Result<Vec<RangeRecord>> {
+    let Source { listing, settings } = source;
     *skipped = Skipped::default();
-    let cluster = run.options.cluster.as_ref().map(|c| c.as_str().to_owned());
+    let cluster = settings.cluster.as_ref().map(|c| c.as_str().to_owned());
     let planned_at = clock::now().timestamp_micros();
     let mut budget = run.options.batch_bytes;
     let mut planned = Vec::new();
@@ -231,7 +232,7 @@ pub(crate) fn plan(
             rejected: 0,
             waiting_bytes: 0,
             ended_early: None,
-            redaction: run.options.redaction.label(),
+            redaction: settings.redaction.label(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             first_rows_file: None,
             filtered: 0,
