@@ -18,6 +18,30 @@ pub enum Framing {
     Lines,
     /// Where the brackets of a JSON document close: it is printed over several lines.
     Documents,
+    /// Where the next subscription payload of CloudWatch begins: Firehose puts nothing between.
+    Payloads,
+}
+
+/// How a subscription payload begins. Inside of one these bytes stand nowhere else: in a message
+/// their quotes are escaped.
+const PAYLOAD_MARKS: [&[u8]; 2] = [b"{\"messageType\":", b"{\"owner\":"];
+
+/// Where the first payload begins, from an offset on.
+fn next_payload(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let found = PAYLOAD_MARKS
+        .iter()
+        .filter_map(|mark| memchr::memmem::find(rest, mark));
+    found.min().map(|at| from + at)
+}
+
+/// Where the last payload begins, from an offset on.
+fn last_payload(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let found = PAYLOAD_MARKS
+        .iter()
+        .filter_map(|mark| memchr::memmem::rfind(rest, mark));
+    found.max().map(|at| from + at)
 }
 
 impl Framing {
@@ -25,6 +49,11 @@ impl Framing {
     /// beginning of a pretty-printed document.
     pub fn sniff(head: &[u8]) -> Self {
         let text = skip_bom(head).trim_ascii_start();
+        let opening = &text[..text.len().min(OPENING_BYTES)];
+        let names_group = memchr::memmem::find(opening, b"\"logGroup\":").is_some();
+        if names_group && PAYLOAD_MARKS.iter().any(|mark| text.starts_with(mark)) {
+            return Self::Payloads;
+        }
         let Some(end) = memchr::memchr(b'\n', text) else {
             return Self::Lines;
         };
@@ -38,6 +67,9 @@ impl Framing {
         }
     }
 }
+
+/// Within so many bytes a payload names its log group: what stands before it has bounded lengths.
+const OPENING_BYTES: usize = 4096;
 
 /// Text without its byte order mark.
 pub fn skip_bom(bytes: &[u8]) -> &[u8] {
@@ -58,17 +90,18 @@ pub struct Chunk {
 impl Chunk {
     /// The frames with their offsets in the object; blank lines are none.
     pub fn frames(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let whole = self.framing == Framing::Documents;
         let mut rest = 0..self.bytes.len();
         std::iter::from_fn(move || {
             while !rest.is_empty() {
                 let start = rest.start;
-                let end = if whole {
-                    rest.end
-                } else {
-                    memchr::memchr(b'\n', &self.bytes[rest.clone()]).map_or(rest.end, |i| start + i)
+                let end = match self.framing {
+                    Framing::Documents => rest.end,
+                    Framing::Payloads => next_payload(&self.bytes, start + 1).unwrap_or(rest.end),
+                    Framing::Lines => memchr::memchr(b'\n', &self.bytes[rest.clone()])
+                        .map_or(rest.end, |i| start + i),
                 };
-                rest.start = rest.end.min(end + 1);
+                let newline = usize::from(self.framing == Framing::Lines);
+                rest.start = rest.end.min(end + newline);
                 let offset = self.offset + start as u64;
                 let mut frame = &self.bytes[start..end];
                 if offset == 0 {
@@ -183,6 +216,7 @@ impl Framer {
         match self.framing {
             Framing::Lines => self.cut_lines(out),
             Framing::Documents => self.cut_documents(out),
+            Framing::Payloads => self.cut_payloads(out),
         }
         if self.buffer.len() >= FRAME_BYTES_MAX {
             let mut head = std::mem::take(&mut self.buffer);
@@ -196,14 +230,18 @@ impl Framer {
         }
     }
 
-    /// Skips to the end of the line in which an oversize frame ends; documents begin anew there.
+    /// Skips to the end of the line in which an oversize frame ends; documents begin anew there. A
+    /// payload begins anew at its mark; one whose mark two reads cut apart is skipped too.
     fn skip_oversize<'b>(
         &mut self,
         bytes: &'b [u8],
         out: &mut dyn FnMut(Framed),
     ) -> Option<&'b [u8]> {
-        let end = memchr::memchr(b'\n', bytes);
-        let skipped = end.map_or(bytes.len(), |i| i + 1);
+        let end = match self.framing {
+            Framing::Payloads => next_payload(bytes, 0),
+            _ => memchr::memchr(b'\n', bytes).map(|i| i + 1),
+        };
+        let skipped = end.unwrap_or(bytes.len());
         self.offset += skipped as u64;
         self.digest.update(&bytes[..skipped]);
         if let Some((_, length, _)) = &mut self.oversize {
@@ -228,6 +266,17 @@ impl Framer {
         match memchr::memrchr(b'\n', unseen) {
             Some(i) => self.emit(self.scanned + i + 1, out),
             None => self.scanned = self.buffer.len(),
+        }
+    }
+
+    fn cut_payloads(&mut self, out: &mut dyn FnMut(Framed)) {
+        if self.buffer.len() < CHUNK_BYTES {
+            return;
+        }
+        match last_payload(&self.buffer, self.scanned.max(1)) {
+            Some(at) => self.emit(at, out),
+            // A mark may stand across the end of the buffer.
+            None => self.scanned = self.buffer.len() - PAYLOAD_MARKS[0].len(),
         }
     }
 
@@ -272,6 +321,11 @@ impl Framer {
             && let Some(i) = memchr::memrchr(b'\n', &self.buffer)
         {
             self.emit(i + 1, out);
+        }
+        if self.framing == Framing::Payloads
+            && let Some(at) = last_payload(&self.buffer, 1)
+        {
+            self.emit(at, out);
         }
         if self.buffer.trim_ascii().is_empty() {
             return None;
@@ -362,6 +416,78 @@ mod tests {
         assert_eq!(frames[0], (0, format!("oversize {}", FRAME_BYTES_MAX + 11)));
         assert_eq!(frames[1].1, "{\"next\":1}");
         assert_eq!(tail, None);
+    }
+
+    #[test]
+    fn payloads_with_nothing_between_are_cut_where_the_next_begins() {
+        for (first, separator) in [("messageType", ""), ("owner", ""), ("messageType", "\n")] {
+            let payload = |n: usize| {
+                let message = r#"{\"messageType\":\"x\",\"owner\":1}{"#;
+                format!(
+                    "{{\"{first}\":\"DATA_MESSAGE\",\"logGroup\":\"g\",\"logEvents\":[{{\"id\":\"{n}\",\"message\":\"{message}\"}}]}}"
+                )
+            };
+            let payloads: Vec<String> = (0..4).map(payload).collect();
+            let mut input = payloads.join(separator);
+            assert_eq!(Framing::sniff(input.as_bytes()), Framing::Payloads);
+            // A broken one does not take the next ones with it.
+            input.insert_str(payloads[0].len() - 2, "\"");
+            for step in 1..input.len() {
+                let (frames, tail) = run(Framing::Payloads, input.as_bytes(), step);
+                let texts: Vec<&str> = frames.iter().map(|(_, f)| f.as_str()).collect();
+                assert_eq!(texts[1..], [&*payloads[1], &*payloads[2]]);
+                assert_eq!(tail.map(|t| t.end), Some(input.len() as u64));
+                assert_eq!(
+                    frames[1].0 as usize,
+                    payloads[0].len() + 1 + separator.len()
+                );
+            }
+        }
+        assert_eq!(Framing::sniff(b"{\"owner\":\"x\"}\n"), Framing::Lines);
+    }
+
+    #[test]
+    fn a_large_stream_of_payloads_comes_in_chunks() {
+        let payload = format!(
+            "{{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"g\",\"logEvents\":\"{}\"}}",
+            "x".repeat(1000)
+        );
+        let count = 3 * CHUNK_BYTES / payload.len();
+        let input = payload.repeat(count);
+        for step in [1 << 20, 999_983] {
+            let mut framer = Framer::new(Framing::Payloads, 0);
+            let mut chunks = Vec::new();
+            for part in input.as_bytes().chunks(step) {
+                framer.push(part, &mut |f| chunks.push(f));
+            }
+            assert!(chunks.len() <= 3);
+            let tail = framer.finish(&mut |f| chunks.push(f)).unwrap();
+            let mut frames = 1;
+            for chunk in &chunks {
+                let Framed::Chunk(chunk) = chunk else {
+                    panic!("oversize")
+                };
+                for (offset, frame) in chunk.frames() {
+                    assert_eq!(offset as usize, (frames - 1) * payload.len());
+                    assert_eq!(frame, payload.as_bytes());
+                    frames += 1;
+                }
+            }
+            assert_eq!((frames, &*tail.bytes), (count, payload.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn after_a_payload_over_the_limit_the_next_is_read() {
+        let head = b"{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"";
+        let mut input = head.to_vec();
+        input.resize(FRAME_BYTES_MAX + 10, b'x');
+        let start = input.len();
+        input.extend_from_slice(b"{\"messageType\":1}{\"messageType\":2}");
+        let (frames, tail) = run(Framing::Payloads, &input, 1 << 20);
+        assert_eq!(frames[0], (0, format!("oversize {start}")));
+        assert_eq!(frames[1].1, "{\"messageType\":1}");
+        assert_eq!((frames.len(), tail.is_some()), (2, true));
     }
 
     #[test]
