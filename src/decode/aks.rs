@@ -1,8 +1,9 @@
-//! Azure's wrappers around audit events: diagnostic records (storage account, Event Hub), where the
-//! event is a string in `properties.log`; rows of the tables AKSAudit and AKSAuditAdmin, where it is
-//! spread over columns; rows of AzureDiagnostics, where it is a string in `log_s`.
+//! Azure's wrappers around audit events and lines of components: diagnostic records (storage account,
+//! Event Hub), where the event or line is a string in `properties.log`; rows of the tables AKSAudit
+//! and AKSAuditAdmin, where the event is spread over columns; rows of AzureDiagnostics, where it is a
+//! string in `log_s`; rows of AKSControlPlane, where the line is in `Message`.
 //!
-//! One record in, one event with its [`Envelope`] out. The envelope keeps every other value of the
+//! One record in, one event with its [`Envelope`], or one line with its origin, out. The envelope keeps every other value of the
 //! record verbatim, so that the record can be built again: `time` (in table rows `TimeGenerated`)
 //! comes from `envelope.time`, the event goes back to where its place is empty. Where the record
 //! held JSON as text that it could have held as JSON (`properties`, a column of AKSAudit), an empty
@@ -14,38 +15,52 @@ use serde_json::value::RawValue;
 
 use crate::{
     decode::{
-        AuditRecord, Envelope, Format, Shape, audit, json_text, legacy,
+        AuditRecord, Envelope, Format, Record, Shape, audit, cut, inventory, json_text, legacy,
+        object::{
+            JsonObject, check_names_differ, unwrapped, within, without_newline, wrapper_time,
+        },
         reject::{Reason, Reject},
     },
-    event::audit::{AuditEvent, Text},
+    event::{
+        audit::{AuditEvent, Text},
+        component::{LineOrigin, LogLine, Wrapper},
+        time::Micros,
+    },
 };
-
-/// How many times JSON may be wrapped into a string: `log` is once, some forwarders wrap again.
-const WRAPPINGS_MAX: usize = 4;
 
 /// True if the record is one that Azure writes, whether or not it holds an audit event.
 pub fn is_aks(shape: &Shape<'_>) -> bool {
     Style::of(shape).is_some()
 }
 
-/// Decodes one record and hands its event to `sink`, which is called once if this succeeds.
+/// Decodes one record and hands what it holds to `sink`, which is called once if this succeeds.
+/// `text` is the record.
 ///
 /// # Errors
-/// `UnsupportedCategory` if it holds no audit event, else the reason why that cannot be read.
-pub fn decode(shape: &Shape<'_>, sink: &mut dyn FnMut(AuditRecord<'_>)) -> Result<(), Reject> {
+/// The reason why it holds no event, line or sample that can be read.
+pub fn decode(
+    shape: &Shape<'_>,
+    text: &str,
+    sink: &mut dyn FnMut(Record<'_>),
+) -> Result<(), Reject> {
+    let length = text.len();
     let unknown = || Reject::new(Reason::UnknownJson, "no record of Azure");
     let style = Style::of(shape).ok_or_else(unknown)?;
     check_names_differ(shape)?;
     match style {
-        Style::Diagnostic => decode_diagnostic(shape, sink),
-        Style::DiagnosticsRow => decode_diagnostics_row(shape, sink),
-        Style::AuditRow => decode_audit_row(shape, sink),
-        Style::OtherRow => Err(Reject::new(
-            Reason::UnsupportedCategory,
-            format!("table {}", shape.text("Type").unwrap_or_default()),
-        )),
+        Style::Diagnostic => decode_diagnostic(shape, length, sink),
+        Style::DiagnosticsRow => decode_diagnostics_row(shape, length, sink),
+        Style::AuditRow => decode_audit_row(shape, length, sink),
+        Style::ControlPlaneRow => decode_control_plane_row(shape, length, sink),
+        Style::OtherRow => {
+            let table = shape.text("Type").unwrap_or_default();
+            inventory::decode(shape, &table, text, sink)
+        }
     }
 }
+
+/// Columns by which a row of AKSControlPlane that does not name its table is told.
+const CONTROL_PLANE_COLUMNS: [&str; 4] = ["Category", "Message", "PodName", "TimeGenerated"];
 
 /// The form of a record.
 enum Style {
@@ -55,6 +70,8 @@ enum Style {
     DiagnosticsRow,
     /// A row of AKSAudit or AKSAuditAdmin.
     AuditRow,
+    /// A row of AKSControlPlane.
+    ControlPlaneRow,
     /// A row of another table of Log Analytics.
     OtherRow,
 }
@@ -80,6 +97,10 @@ impl Style {
             Some(Self::DiagnosticsRow)
         } else if has("AuditId") || is("AKSAudit") || is("AKSAuditAdmin") {
             Some(Self::AuditRow)
+        } else if is("AKSControlPlane")
+            || table.is_empty() && CONTROL_PLANE_COLUMNS.iter().all(|name| has(name))
+        {
+            Some(Self::ControlPlaneRow)
         } else if !table.is_empty() && has("TimeGenerated") {
             Some(Self::OtherRow)
         } else {
@@ -88,38 +109,43 @@ impl Style {
     }
 }
 
-/// A name that stands twice would leave a second payload, perhaps a secret, in the envelope.
-fn check_names_differ(shape: &Shape<'_>) -> Result<(), Reject> {
-    for (i, (name, _)) in shape.fields.iter().enumerate() {
-        if shape.fields[..i].iter().any(|(earlier, _)| earlier == name) {
-            let detail = format!("field {name} stands twice");
-            return Err(Reject::new(Reason::InvalidJson, detail));
-        }
-    }
-    Ok(())
+/// The component whose lines a category holds; `None` if it holds audit events. A record without a
+/// category is taken for one of these.
+fn component_of(category: Option<&Text<'_>>) -> Option<String> {
+    let category = category?.to_ascii_lowercase();
+    (category != "kube-audit" && category != "kube-audit-admin").then_some(category)
 }
 
-fn check_category(category: Option<Text<'_>>) -> Result<(), Reject> {
-    match category {
-        Some(category)
-            if !category.eq_ignore_ascii_case("kube-audit")
-                && !category.eq_ignore_ascii_case("kube-audit-admin") =>
-        {
-            Err(Reject::new(
-                Reason::UnsupportedCategory,
-                format!("category {category}"),
-            ))
-        }
-        _ => Ok(()),
-    }
+/// Why a record of a category that is not audit holds no line.
+fn no_line(component: &str, what: &str) -> Reject {
+    let detail = format!("category {component}, and {what} is no text: no log line");
+    Reject::new(Reason::UnsupportedCategory, detail)
+}
+
+/// A line as one record.
+fn line_record<'a>(text: Text<'a>, origin: LineOrigin<'a>, length: usize) -> Record<'a> {
+    Record::Line(Box::new(LogLine {
+        text: without_newline(text),
+        origin,
+        offset: 0,
+        record_bytes: length,
+    }))
+}
+
+fn not_empty(text: Option<Text<'_>>) -> Option<Text<'_>> {
+    text.filter(|t| !t.is_empty())
 }
 
 fn decode_diagnostic(
     shape: &Shape<'_>,
-    sink: &mut dyn FnMut(AuditRecord<'_>),
+    length: usize,
+    sink: &mut dyn FnMut(Record<'_>),
 ) -> Result<(), Reject> {
-    check_category(shape.text("category"))?;
-    let missing = |what: &str| Reject::new(Reason::UnknownJson, format!("{what} is missing"));
+    let component = component_of(shape.text("category").as_ref());
+    let missing = |what: &str| match &component {
+        Some(component) => no_line(component, what),
+        None => Reject::new(Reason::UnknownJson, format!("{what} is missing")),
+    };
     let raw = shape
         .get("properties")
         .ok_or_else(|| missing("properties"))?
@@ -127,12 +153,9 @@ fn decode_diagnostic(
     let text = unwrapped(raw).map_err(|e| within("properties", e))?;
     let properties = Shape::of(&text).map_err(|e| within("properties", Reject::from_json(&e)))?;
     check_names_differ(&properties).map_err(|e| within("properties", e))?;
-
     let log = properties
         .get("log")
         .ok_or_else(|| missing("properties.log"))?;
-    let log = unwrapped(log.get()).map_err(|e| within("properties.log", e))?;
-    let event = parse_log(&log).map_err(|e| within("properties.log", e))?;
 
     let mut json = JsonObject::with_capacity(512);
     for (name, value) in &shape.fields {
@@ -146,18 +169,52 @@ fn decode_diagnostic(
             _ => json.push(name, value.get()),
         }
     }
+    let cluster = cluster_name(shape);
+    let time_text = shape.text("time");
+    let time = time_text.as_deref().and_then(wrapper_time);
+    if let Some(component) = component {
+        let line = json_text(log.get()).ok_or_else(|| no_line(&component, "properties.log"))?;
+        let origin = LineOrigin {
+            wrapper: Wrapper::AksDiagnostic,
+            cluster,
+            component: Some(Cow::Owned(component)),
+            pod: not_empty(properties.text("pod")),
+            container: not_empty(properties.text("containerID")),
+            stream: not_empty(properties.text("stream")),
+            time,
+            time_text,
+            envelope: Some(json.finish()),
+            ..LineOrigin::default()
+        };
+        sink(line_record(line, origin, length));
+        return Ok(());
+    }
+    let log = unwrapped(log.get()).map_err(|e| within("properties.log", e))?;
+    let event = parse_log(&log, time).map_err(|e| within("properties.log", e))?;
     let envelope = Envelope {
-        cluster: cluster_name(shape),
+        cluster,
         api_server: properties.text("pod"),
         json: Some(json.finish()),
-        time: shape.text("time"),
+        time: time_text,
     };
-    sink(AuditRecord {
-        event,
-        format: Format::AksDiagnostic,
-        envelope,
-    });
+    sink(audit_record(event, Format::AksDiagnostic, envelope, length));
     Ok(())
+}
+
+fn audit_record<'a>(
+    event: AuditEvent<'a>,
+    format: Format,
+    envelope: Envelope<'a>,
+    length: usize,
+) -> Record<'a> {
+    Record::Audit(
+        Box::new(AuditRecord {
+            event,
+            format,
+            envelope,
+        }),
+        length,
+    )
 }
 
 /// The properties again, with `log` replaced or left out.
@@ -175,32 +232,84 @@ fn replacing_log(properties: &Shape<'_>, replacement: Option<&str>) -> String {
 
 fn decode_diagnostics_row(
     shape: &Shape<'_>,
-    sink: &mut dyn FnMut(AuditRecord<'_>),
+    length: usize,
+    sink: &mut dyn FnMut(Record<'_>),
 ) -> Result<(), Reject> {
-    check_category(shape.text("Category"))?;
-    let missing = || Reject::new(Reason::UnknownJson, "log_s is missing");
-    let log = shape.get("log_s").ok_or_else(missing)?;
+    let component = component_of(shape.text("Category").as_ref());
+    let log = shape.get("log_s").ok_or_else(|| match &component {
+        Some(component) => no_line(component, "log_s"),
+        None => Reject::new(Reason::UnknownJson, "log_s is missing"),
+    })?;
+    let json = row_without(shape, "log_s");
+    let cluster = cluster_name(shape);
+    let time_text = shape.text("TimeGenerated");
+    let time = time_text.as_deref().and_then(wrapper_time);
+    if let Some(component) = component {
+        let line = json_text(log.get()).ok_or_else(|| no_line(&component, "log_s"))?;
+        let origin = LineOrigin {
+            wrapper: Wrapper::AksDiagnostic,
+            cluster,
+            component: Some(Cow::Owned(component)),
+            pod: not_empty(shape.text("pod_s")),
+            container: not_empty(shape.text("containerID_s")),
+            stream: not_empty(shape.text("stream_s")),
+            time,
+            time_text,
+            envelope: Some(json),
+            ..LineOrigin::default()
+        };
+        sink(line_record(line, origin, length));
+        return Ok(());
+    }
     let log = unwrapped(log.get()).map_err(|e| within("log_s", e))?;
-    let event = parse_log(&log).map_err(|e| within("log_s", e))?;
+    let event = parse_log(&log, time).map_err(|e| within("log_s", e))?;
+    let envelope = Envelope {
+        cluster,
+        api_server: shape.text("pod_s"),
+        json: Some(json),
+        time: time_text,
+    };
+    sink(audit_record(event, Format::AksDiagnostic, envelope, length));
+    Ok(())
+}
+
+fn decode_control_plane_row(
+    shape: &Shape<'_>,
+    length: usize,
+    sink: &mut dyn FnMut(Record<'_>),
+) -> Result<(), Reject> {
+    let component = not_empty(shape.text("Category")).map(|c| c.to_ascii_lowercase());
+    let line = shape.text("Message").ok_or_else(|| {
+        let component = component.as_deref().unwrap_or("unknown");
+        no_line(component, "Message")
+    })?;
+    let time_text = shape.text("TimeGenerated");
+    let origin = LineOrigin {
+        wrapper: Wrapper::AksDiagnostic,
+        cluster: cluster_name(shape),
+        component: component.map(Cow::Owned),
+        pod: not_empty(shape.text("PodName")),
+        container: not_empty(shape.text("ContainerId")),
+        stream: not_empty(shape.text("Stream")),
+        time: time_text.as_deref().and_then(wrapper_time),
+        time_text,
+        envelope: Some(row_without(shape, "Message")),
+        ..LineOrigin::default()
+    };
+    sink(line_record(line, origin, length));
+    Ok(())
+}
+
+/// A row again, without its payload and its time.
+fn row_without(shape: &Shape<'_>, payload: &str) -> String {
     let mut json = JsonObject::with_capacity(512);
     for (name, value) in &shape.fields {
         let is_time = name == "TimeGenerated" && value.get().starts_with('"');
-        if name != "log_s" && !is_time {
+        if name != payload && !is_time {
             json.push(name, value.get());
         }
     }
-    let envelope = Envelope {
-        cluster: cluster_name(shape),
-        api_server: shape.text("pod_s"),
-        json: Some(json.finish()),
-        time: shape.text("TimeGenerated"),
-    };
-    sink(AuditRecord {
-        event,
-        format: Format::AksDiagnostic,
-        envelope,
-    });
-    Ok(())
+    json.finish()
 }
 
 /// What a column of AKSAudit holds.
@@ -239,7 +348,8 @@ const AUDIT_COLUMNS: [(&str, &str, Holds); 15] = [
 
 fn decode_audit_row(
     shape: &Shape<'_>,
-    sink: &mut dyn FnMut(AuditRecord<'_>),
+    length: usize,
+    sink: &mut dyn FnMut(Record<'_>),
 ) -> Result<(), Reject> {
     let mut event = JsonObject::with_capacity(4096);
     let mut taken: Vec<(&str, Taken)> = Vec::with_capacity(AUDIT_COLUMNS.len());
@@ -270,11 +380,7 @@ fn decode_audit_row(
         json: Some(json.finish()),
         time: shape.text("TimeGenerated"),
     };
-    sink(AuditRecord {
-        event,
-        format: Format::AksTable,
-        envelope,
-    });
+    sink(audit_record(event, Format::AksTable, envelope, length));
     Ok(())
 }
 
@@ -308,12 +414,17 @@ fn column_value<'a>(value: &'a RawValue, holds: Holds) -> Option<(Text<'a>, Take
 /// The name of the cluster a resource id ends with, in lower case, since its case differs from
 /// export to export.
 fn cluster_name(shape: &Shape<'_>) -> Option<String> {
-    const MARK: &str = "/managedclusters/";
     let id = ["resourceId", "ResourceId", "_ResourceId"]
         .iter()
         .filter_map(|name| shape.text(name))
-        .find(|id| !id.is_empty())?
-        .to_lowercase();
+        .find(|id| !id.is_empty())?;
+    cluster_of_id(&id)
+}
+
+/// The name of the cluster in a resource id.
+pub(super) fn cluster_of_id(id: &str) -> Option<String> {
+    const MARK: &str = "/managedclusters/";
+    let id = id.to_lowercase();
     let name = match id.rfind(MARK) {
         Some(at) => id[at + MARK.len()..].split('/').next(),
         // Clusters outside of AKS (Arc) have another type in their id.
@@ -322,64 +433,14 @@ fn cluster_name(shape: &Shape<'_>) -> Option<String> {
     name.filter(|n| !n.is_empty()).map(str::to_owned)
 }
 
-/// Takes JSON out of the string, or strings, it is wrapped into.
-fn unwrapped(json: &str) -> Result<Text<'_>, Reject> {
-    let mut text = Cow::Borrowed(json);
-    for _ in 0..WRAPPINGS_MAX {
-        if !text.trim_start().starts_with('"') {
-            return Ok(text);
-        }
-        text = match text {
-            Cow::Borrowed(text) => json_text(text.trim()),
-            Cow::Owned(text) => json_text(text.trim()).map(|t| Cow::Owned(t.into_owned())),
-        }
-        .ok_or_else(|| Reject::new(Reason::InvalidJson, "a string that cannot be unescaped"))?;
-    }
-    Ok(text)
-}
-
-/// Parses what a container wrote to its log: one audit event, in JSON or in the legacy format.
-fn parse_log(log: &str) -> Result<AuditEvent<'_>, Reject> {
+/// Parses what a container wrote to its log: one audit event, in JSON, perhaps cut, or in the legacy
+/// format.
+fn parse_log(log: &str, time: Option<Micros>) -> Result<AuditEvent<'_>, Reject> {
     let log = log.trim();
     if legacy::is_legacy(log) {
         return legacy::parse(log);
     }
-    audit::parse(log)
-}
-
-/// Says in which field of the record the decoder was.
-fn within(place: &str, reject: Reject) -> Reject {
-    Reject {
-        detail: format!("{place}: {}", reject.detail),
-        ..reject
-    }
-}
-
-/// A JSON object, written member by member.
-struct JsonObject(String);
-
-impl JsonObject {
-    fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
-    }
-
-    fn push(&mut self, name: &str, json: &str) {
-        self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            self.0.push('"');
-            self.0.push_str(name);
-            self.0.push('"');
-        } else {
-            self.0.push_str(&serde_json::Value::from(name).to_string());
-        }
-        self.0.push(':');
-        self.0.push_str(json);
-    }
-
-    fn finish(mut self) -> String {
-        self.0.push_str(if self.0.is_empty() { "{}" } else { "}" });
-        self.0
-    }
+    cut::parse(log, time)
 }
 
 #[cfg(test)]
@@ -397,7 +458,13 @@ mod tests {
         let shape = Shape::of(record).unwrap();
         assert!(is_aks(&shape), "{record}");
         let mut seen = Vec::new();
-        decode(&shape, &mut |r| seen.push(look(&r)))?;
+        decode(&shape, record, &mut |r| match r {
+            Record::Audit(r, length) => {
+                assert_eq!(length, record.len());
+                seen.push(look(&r));
+            }
+            other => panic!("{other:?}"),
+        })?;
         assert_eq!(seen.len(), 1);
         Ok(seen.remove(0))
     }
@@ -609,12 +676,18 @@ mod tests {
             change(&mut record);
             decoded(&record.to_string(), |_| ()).unwrap_err()
         };
-        let reject = with(&|r| r["category"] = "guard".into());
+        let reject = with(&|r| {
+            r["category"] = "Guard".into();
+            r["properties"]["log"] = Value::Null;
+        });
         assert_eq!(
             (reject.reason, reject.detail.as_str()),
-            (Reason::UnsupportedCategory, "category guard")
+            (
+                Reason::UnsupportedCategory,
+                "category guard, and properties.log is no text: no log line"
+            )
         );
-        let reject = with(&|r| r["properties"]["log"] = EVENT[..200].into());
+        let reject = with(&|r| r["properties"]["log"] = EVENT[..80].into());
         assert_eq!(reject.reason, Reason::TruncatedJson);
         assert!(
             reject.detail.starts_with("properties.log: EOF"),
@@ -652,9 +725,100 @@ mod tests {
         );
         let other = json!({"Type": "ContainerLogV2", "TimeGenerated": "2024-11-15T21:00:01Z"});
         assert_eq!(
-            decoded(&other.to_string(), |_| ()).unwrap_err().detail,
-            "table ContainerLogV2"
+            decoded(&other.to_string(), |_| ()).unwrap_err().reason,
+            Reason::UnsupportedCategory
         );
+    }
+
+    fn line<T>(record: &Value, look: impl Fn(&LogLine<'_>) -> T) -> T {
+        let text = record.to_string();
+        let shape = Shape::of(&text).unwrap();
+        let mut seen = Vec::new();
+        decode(&shape, &text, &mut |r| match r {
+            Record::Line(l) => {
+                assert_eq!(l.record_bytes, text.len());
+                seen.push(look(&l));
+            }
+            other => panic!("{other:?}"),
+        })
+        .unwrap();
+        assert_eq!(seen.len(), 1);
+        seen.remove(0)
+    }
+
+    const KLOG: &str =
+        "I0420 16:36:52.392437       1 orchestrator.go:397] ScaleUpToNodeGroupMinSize\n";
+
+    #[test]
+    fn a_record_of_any_other_category_is_a_line_of_that_component() {
+        for (time, micros) in [
+            ("2025-04-20T16:36:52.392502188Z", 392_502),
+            ("2025-04-20T16:36:52.3925021Z", 392_502),
+            ("2025-04-20T16:36:52.392Z", 392_000),
+            ("2025-04-20T16:36:52Z", 0),
+        ] {
+            let mut record = diagnostic("Cluster-Autoscaler", KLOG);
+            record["time"] = time.into();
+            record["properties"]["containerID"] = "643a".into();
+            let json = line(&record, |l| {
+                let o = &l.origin;
+                assert_eq!(l.text, KLOG.trim_end());
+                assert_eq!(o.wrapper, Wrapper::AksDiagnostic);
+                assert_eq!(o.component.as_deref(), Some("cluster-autoscaler"));
+                assert_eq!(o.cluster.as_deref(), Some("aks-prod"));
+                assert_eq!(o.pod.as_deref(), Some("kube-apiserver-1"));
+                assert_eq!(o.container.as_deref(), Some("643a"));
+                assert_eq!(o.stream.as_deref(), Some("stdout"));
+                assert_eq!(o.time_text.as_deref(), Some(time));
+                assert_eq!(o.time.unwrap().0 % 1_000_000, micros);
+                o.envelope.clone().unwrap()
+            });
+            record.as_object_mut().unwrap().remove("time");
+            record["properties"].as_object_mut().unwrap().remove("log");
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn lines_in_rows_of_log_analytics_are_lines() {
+        let row = json!({
+            "TimeGenerated": "2024-11-15T21:00:01Z", "Category": "guard", "ResourceId": RESOURCE,
+            "log_s": KLOG, "pod_s": "guard-1", "containerID_s": "c", "stream_s": "stderr", "Type": "AzureDiagnostics",
+        });
+        let envelope = line(&row, |l| {
+            assert_eq!(l.origin.component.as_deref(), Some("guard"));
+            assert_eq!(l.origin.stream.as_deref(), Some("stderr"));
+            l.origin.envelope.clone().unwrap()
+        });
+        assert!(!envelope.contains("log_s") && envelope.contains("containerID_s"));
+        for with_type in [true, false] {
+            let mut row = json!({
+                "TimeGenerated": "2024-11-15T21:00:01.1234567Z", "Category": "kube-scheduler", "Level": "INFO",
+                "Message": KLOG, "PodName": "kube-scheduler-1", "_ResourceId": RESOURCE, "Type": "AKSControlPlane",
+            });
+            if !with_type {
+                row.as_object_mut().unwrap().remove("Type");
+            }
+            line(&row, |l| {
+                assert_eq!(l.text, KLOG.trim_end());
+                assert_eq!(l.origin.component.as_deref(), Some("kube-scheduler"));
+                assert_eq!(l.origin.pod.as_deref(), Some("kube-scheduler-1"));
+                assert_eq!(l.origin.cluster.as_deref(), Some("aks-prod"));
+            });
+        }
+    }
+
+    #[test]
+    fn a_cut_event_takes_the_time_of_its_record() {
+        let cut = format!("{}[Truncated...]", &EVENT[..420]);
+        decoded(&diagnostic("kube-audit", &cut).to_string(), |r| {
+            assert_eq!(
+                Some(r.event.stage_timestamp),
+                Micros::parse("2024-11-15T21:00:00.154534Z")
+            );
+            assert!(r.event.is_incomplete());
+        })
+        .unwrap();
     }
 
     #[test]
@@ -698,7 +862,9 @@ mod tests {
             let edge = |i: usize| (0..=i.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
             let mangled = format!("{}{what}{}", &text[..edge(at)], &text[edge(at + cut)..]);
             if let Ok(shape) = Shape::of(&mangled) && is_aks(&shape) {
-                let _ = decode(&shape, &mut |_| {});
+                let mut count = 0;
+                let result = decode(&shape, &mangled, &mut |_| count += 1);
+                prop_assert_eq!(count, usize::from(result.is_ok()));
             }
         }
     }

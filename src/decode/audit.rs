@@ -16,7 +16,7 @@ use crate::{
         reject::{Reason, Reject},
     },
     event::{
-        audit::{AuditEvent, ObjectReference, ResponseStatus, Text, User},
+        audit::{AuditEvent, CUT, ObjectReference, ResponseStatus, Text, User},
         time::Micros,
     },
 };
@@ -26,6 +26,9 @@ pub const API_VERSION: &str = "audit.k8s.io/v1";
 
 /// Field of `extra` that lists the fields, usually present, that the event did not have.
 pub const ABSENT: &str = "kolumn.io/absent";
+
+/// Field of `extra` that tells the wrapper's time, which stands for the event's own: it was cut off.
+pub const WRAPPER_TIME: &str = "kolumn.io/wrapper-time";
 
 /// Parses an event as the log backend writes it, with `kind` and `apiVersion`.
 ///
@@ -325,9 +328,52 @@ impl Extra {
 fn parse_leniently(json: &str, origin: Origin) -> Result<AuditEvent<'_>, Reject> {
     let shape = Shape::of(json).map_err(|e| Reject::from_json(&e))?;
     check_is_audit(&shape, origin)?;
+    event_of_shape(&shape, origin, None)
+}
+
+/// Makes an event of the fields that stand before a cut; `rest` is the text behind them, `time` the
+/// wrapper's.
+///
+/// # Errors
+/// If the fields do not tell who did what, or if there is no time.
+pub(super) fn parse_cut<'a>(
+    shape: &Shape<'a>,
+    rest: &'a str,
+    time: Option<Micros>,
+) -> Result<AuditEvent<'a>, Reject> {
+    let is_event = shape.text("kind").is_none_or(|kind| kind == "Event");
+    let has_content = shape.get("auditID").is_some()
+        || shape.get("requestURI").is_some() && shape.get("verb").is_some();
+    if !is_event || !has_content {
+        let detail = "neither auditID nor requestURI and verb";
+        return Err(Reject::new(Reason::UnknownJson, detail));
+    }
+    if let Some(version) = shape.text("apiVersion")
+        && !version.starts_with("audit.k8s.io/")
+    {
+        let detail = format!("apiVersion {version}");
+        return Err(Reject::new(Reason::UnknownJson, detail));
+    }
+    let mut event = event_of_shape(shape, Origin::Line, time)?;
+    set_cut(&mut event, Cow::Borrowed(rest));
+    Ok(event)
+}
+
+/// At level Metadata there was no body to cut.
+fn set_cut<'a>(event: &mut AuditEvent<'a>, rest: Text<'a>) {
+    event.truncated |= event.level.as_deref() != Some("Metadata");
+    event.cut_text = Some(rest);
+}
+
+fn event_of_shape<'a>(
+    shape: &Shape<'a>,
+    origin: Origin,
+    wrapper_time: Option<Micros>,
+) -> Result<AuditEvent<'a>, Reject> {
     let mut event = AuditEvent::default();
     let mut extra = Extra::default();
     let mut stage_timestamp = None;
+    let mut cut = None;
     for (i, (name, value)) in shape.fields.iter().enumerate() {
         if shape.fields[..i].iter().any(|(earlier, _)| earlier == name) {
             return Err(Reject::new(
@@ -363,6 +409,7 @@ fn parse_leniently(json: &str, origin: Origin) -> Result<AuditEvent<'_>, Reject>
             }
             "requestReceivedTimestamp" => set_time(&mut event.request_received_timestamp, json),
             "stageTimestamp" => set_time(&mut stage_timestamp, json),
+            CUT => set(&mut cut, json_text(json)),
             _ => false,
         };
         if !fits {
@@ -376,7 +423,12 @@ fn parse_leniently(json: &str, origin: Origin) -> Result<AuditEvent<'_>, Reject>
     extra
         .absent
         .extend(fixed.iter().filter(|name| shape.get(name).is_none()));
+    if let (None, Some(time)) = (stage_timestamp, wrapper_time) {
+        stage_timestamp = Some(time);
+        extra.push(WRAPPER_TIME, &format!("\"{}\"", time.to_micro_time()));
+    }
     event.stage_timestamp = stage_timestamp
+        .or_else(|| shape.text(WRAPPER_TIME).and_then(|t| Micros::parse(&t)))
         .or(event.request_received_timestamp)
         .or_else(|| shape.text("timestamp").and_then(|t| Micros::parse(&t)))
         .ok_or_else(|| {
@@ -385,6 +437,9 @@ fn parse_leniently(json: &str, origin: Origin) -> Result<AuditEvent<'_>, Reject>
                 "neither stageTimestamp nor another time can be read",
             )
         })?;
+    if let Some(cut) = cut {
+        set_cut(&mut event, cut);
+    }
     set_impersonated_username(&mut event);
     event.extra = extra.finish();
     Ok(event)

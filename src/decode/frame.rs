@@ -23,6 +23,30 @@ pub enum Framing {
     Lines,
     /// Where the brackets of a JSON document close: it is printed over several lines.
     Documents,
+    /// Where the next subscription payload of CloudWatch begins: Firehose puts nothing between.
+    Payloads,
+}
+
+/// How a subscription payload begins. Inside of one these bytes stand nowhere else: in a message
+/// their quotes are escaped.
+const PAYLOAD_MARKS: [&[u8]; 2] = [b"{\"messageType\":", b"{\"owner\":"];
+
+/// Where the first payload begins, from an offset on.
+fn next_payload(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let found = PAYLOAD_MARKS
+        .iter()
+        .filter_map(|mark| memchr::memmem::find(rest, mark));
+    found.min().map(|at| from + at)
+}
+
+/// Where the last payload begins, from an offset on.
+fn last_payload(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let found = PAYLOAD_MARKS
+        .iter()
+        .filter_map(|mark| memchr::memmem::rfind(rest, mark));
+    found.max().map(|at| from + at)
 }
 
 impl Framing {
@@ -30,6 +54,11 @@ impl Framing {
     /// beginning of a pretty-printed document.
     pub fn sniff(head: &[u8]) -> Self {
         let text = skip_bom(head).trim_ascii_start();
+        let opening = &text[..text.len().min(OPENING_BYTES)];
+        let names_group = memchr::memmem::find(opening, b"\"logGroup\":").is_some();
+        if names_group && PAYLOAD_MARKS.iter().any(|mark| text.starts_with(mark)) {
+            return Self::Payloads;
+        }
         let Some(end) = memchr::memchr(b'\n', text) else {
             return Self::Lines;
         };
@@ -43,6 +72,9 @@ impl Framing {
         }
     }
 }
+
+/// Within so many bytes a payload names its log group: what stands before it has bounded lengths.
+const OPENING_BYTES: usize = 4096;
 
 /// Text without its byte order mark.
 pub fn skip_bom(bytes: &[u8]) -> &[u8] {
@@ -121,26 +153,27 @@ pub struct Chunk {
     pub offset: u64,
     /// The bytes.
     pub bytes: Block,
-    /// Where its documents end; none: it holds lines.
-    ends: Option<Vec<usize>>,
+    /// How the frames end.
+    pub framing: Framing,
+    /// Where its documents end.
+    ends: Vec<usize>,
 }
 
 impl Chunk {
     /// The frames with their offsets in the object; blank lines are none.
     pub fn frames(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = 0;
-        let mut ends = self.ends.as_ref().map(|ends| ends.iter().copied());
+        let mut ends = self.ends.iter().copied();
         std::iter::from_fn(move || {
             while start < self.bytes.len() {
-                let (end, next) = match &mut ends {
-                    Some(ends) => {
-                        let end = ends.next().unwrap_or(self.bytes.len());
-                        (end, end)
+                let all = self.bytes.len();
+                let (end, next) = match self.framing {
+                    Framing::Documents => ends.next().map_or((all, all), |end| (end, end)),
+                    Framing::Payloads => {
+                        next_payload(&self.bytes, start + 1).map_or((all, all), |end| (end, end))
                     }
-                    None => memchr::memchr(b'\n', &self.bytes[start..])
-                        .map_or((self.bytes.len(), self.bytes.len()), |i| {
-                            (start + i, start + i + 1)
-                        }),
+                    Framing::Lines => memchr::memchr(b'\n', &self.bytes[start..])
+                        .map_or((all, all), |i| (start + i, start + i + 1)),
                 };
                 let offset = self.offset + start as u64;
                 let mut frame = &self.bytes[start..end];
@@ -261,6 +294,7 @@ impl Framer {
         match self.framing {
             Framing::Lines => self.cut_lines(out),
             Framing::Documents => self.cut_documents(out),
+            Framing::Payloads => self.cut_payloads(out),
         }
         if self.block.len() >= FRAME_BYTES_MAX {
             let length = self.block.len() as u64;
@@ -293,11 +327,15 @@ impl Framer {
         std::mem::replace(&mut self.block, next)
     }
 
-    /// Skips to the end of the line in which an oversize frame ends; documents begin anew there.
-    /// False if that is not there yet.
+    /// Skips to the end of the line in which an oversize frame ends; documents begin anew there. A
+    /// payload begins anew at its mark; one whose mark two reads cut apart is skipped too. False if
+    /// the end is not there yet.
     fn skip_oversize(&mut self, out: &mut dyn FnMut(Framed)) -> bool {
-        let end = memchr::memchr(b'\n', &self.block);
-        let skipped = end.map_or(self.block.len(), |i| i + 1);
+        let end = match self.framing {
+            Framing::Payloads => next_payload(&self.block, 0),
+            _ => memchr::memchr(b'\n', &self.block).map(|i| i + 1),
+        };
+        let skipped = end.unwrap_or(self.block.len());
         self.offset += skipped as u64;
         self.digest.update(&self.block[..skipped]);
         if let Some((_, length, _)) = &mut self.oversize {
@@ -323,6 +361,17 @@ impl Framer {
         match memchr::memrchr(b'\n', &self.block[self.scanned..]) {
             Some(i) => self.emit(self.scanned + i + 1, out),
             None => self.scanned = self.block.len(),
+        }
+    }
+
+    fn cut_payloads(&mut self, out: &mut dyn FnMut(Framed)) {
+        if self.block.len() < CHUNK_BYTES {
+            return;
+        }
+        match last_payload(&self.block, self.scanned.max(1)) {
+            Some(at) => self.emit(at, out),
+            // A mark may stand across the end of the block.
+            None => self.scanned = self.block.len() - PAYLOAD_MARKS[0].len(),
         }
     }
 
@@ -354,7 +403,8 @@ impl Framer {
         let chunk = Chunk {
             offset,
             bytes: block,
-            ends: (self.framing == Framing::Documents).then_some(ends),
+            framing: self.framing,
+            ends,
         };
         if !is_blank {
             out(Framed::Chunk(chunk));
@@ -373,6 +423,7 @@ impl Framer {
         let end = match self.framing {
             Framing::Lines => memchr::memrchr(b'\n', &self.block).map(|i| i + 1),
             Framing::Documents => self.ends.last().copied(),
+            Framing::Payloads => last_payload(&self.block, 1),
         };
         if let Some(end) = end {
             self.emit(end, out);
@@ -381,11 +432,11 @@ impl Framer {
             return None;
         }
         let bytes = self.begin_block(self.block.len());
-        let ends = (self.framing == Framing::Documents).then(|| vec![bytes.len()]);
         Some(Chunk {
             offset: self.offset,
             bytes,
-            ends,
+            framing: self.framing,
+            ends: Vec::new(),
         })
     }
 
@@ -467,6 +518,78 @@ mod tests {
         assert_eq!(frames[0], (0, format!("oversize {}", FRAME_BYTES_MAX + 11)));
         assert_eq!(frames[1].1, "{\"next\":1}");
         assert_eq!(tail, None);
+    }
+
+    #[test]
+    fn payloads_with_nothing_between_are_cut_where_the_next_begins() {
+        for (first, separator) in [("messageType", ""), ("owner", ""), ("messageType", "\n")] {
+            let payload = |n: usize| {
+                let message = r#"{\"messageType\":\"x\",\"owner\":1}{"#;
+                format!(
+                    "{{\"{first}\":\"DATA_MESSAGE\",\"logGroup\":\"g\",\"logEvents\":[{{\"id\":\"{n}\",\"message\":\"{message}\"}}]}}"
+                )
+            };
+            let payloads: Vec<String> = (0..4).map(payload).collect();
+            let mut input = payloads.join(separator);
+            assert_eq!(Framing::sniff(input.as_bytes()), Framing::Payloads);
+            // A broken one does not take the next ones with it.
+            input.insert_str(payloads[0].len() - 2, "\"");
+            for step in 1..input.len() {
+                let (frames, tail) = run(Framing::Payloads, input.as_bytes(), step);
+                let texts: Vec<&str> = frames.iter().map(|(_, f)| f.as_str()).collect();
+                assert_eq!(texts[1..], [&*payloads[1], &*payloads[2]]);
+                assert_eq!(tail.map(|t| t.end), Some(input.len() as u64));
+                assert_eq!(
+                    frames[1].0 as usize,
+                    payloads[0].len() + 1 + separator.len()
+                );
+            }
+        }
+        assert_eq!(Framing::sniff(b"{\"owner\":\"x\"}\n"), Framing::Lines);
+    }
+
+    #[test]
+    fn a_large_stream_of_payloads_comes_in_chunks() {
+        let payload = format!(
+            "{{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"g\",\"logEvents\":\"{}\"}}",
+            "x".repeat(1000)
+        );
+        let count = 3 * CHUNK_BYTES / payload.len();
+        let input = payload.repeat(count);
+        for step in [1 << 20, 999_983] {
+            let mut framer = Framer::new(Framing::Payloads, 0);
+            let mut chunks = Vec::new();
+            for part in input.as_bytes().chunks(step) {
+                framer.push(part, &mut |f| chunks.push(f));
+            }
+            assert!(chunks.len() <= 3);
+            let tail = framer.finish(&mut |f| chunks.push(f)).unwrap();
+            let mut frames = 1;
+            for chunk in &chunks {
+                let Framed::Chunk(chunk) = chunk else {
+                    panic!("oversize")
+                };
+                for (offset, frame) in chunk.frames() {
+                    assert_eq!(offset as usize, (frames - 1) * payload.len());
+                    assert_eq!(frame, payload.as_bytes());
+                    frames += 1;
+                }
+            }
+            assert_eq!((frames, &*tail.bytes), (count, payload.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn after_a_payload_over_the_limit_the_next_is_read() {
+        let head = b"{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"";
+        let mut input = head.to_vec();
+        input.resize(FRAME_BYTES_MAX + 10, b'x');
+        let start = input.len();
+        input.extend_from_slice(b"{\"messageType\":1}{\"messageType\":2}");
+        let (frames, tail) = run(Framing::Payloads, &input, 1 << 20);
+        assert_eq!(frames[0], (0, format!("oversize {start}")));
+        assert_eq!(frames[1].1, "{\"messageType\":1}");
+        assert_eq!((frames.len(), tail.is_some()), (2, true));
     }
 
     #[test]

@@ -6,8 +6,12 @@
 
 pub mod aks;
 pub mod audit;
+pub mod cloudwatch;
+pub mod cut;
 pub mod frame;
+pub mod inventory;
 pub mod legacy;
+mod object;
 pub mod reject;
 
 use std::borrow::Cow;
@@ -166,11 +170,51 @@ pub fn decode_frame(frame: &[u8], sink: &mut dyn FnMut(Record<'_>)) {
             Ok(event) => sink(audit_record(event, Format::AuditLegacy, frame.len())),
             Err(reject) => sink(Record::Rejected(reject, frame)),
         },
+        Some(_) if text == cloudwatch::WRITE_TEST => {
+            sink(Record::Dropped(DropReason::ControlMessage))
+        }
         Some(_) => sink(Record::Rejected(
             Reject::new(Reason::UnknownText, "neither JSON nor a legacy audit line"),
             frame,
         )),
     }
+}
+
+/// What is known of an object beside its bytes, for records that do not tell it themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// Table of Log Analytics whose rows the object holds.
+    pub table: Option<String>,
+    /// Stream of CloudWatch whose events an export task wrote to the object.
+    pub export: Option<cloudwatch::export::ExportContext>,
+}
+
+impl Context {
+    /// Tells by the object's address and its first bytes, decompressed; `cluster` is the source's.
+    pub fn of(uri: &str, head: &[u8], cluster: Option<&str>) -> Self {
+        Self {
+            table: inventory::table_of(uri).map(str::to_owned),
+            export: cloudwatch::export::ExportContext::of(uri, head, cluster),
+        }
+    }
+}
+
+/// As [`decode_frame`], of an object of which something is known beside its bytes.
+pub fn decode_frame_of(frame: &[u8], context: &Context, sink: &mut dyn FnMut(Record<'_>)) {
+    if let Some(export) = &context.export {
+        return cloudwatch::export::decode_export_line(frame, export, sink);
+    }
+    if let Some(table) = &context.table
+        && let Ok(text) = std::str::from_utf8(frame)
+        && let Ok(shape) = Shape::of(text)
+        && inventory::is_row_without_table(&shape)
+    {
+        if let Err(reject) = inventory::decode(&shape, table, text, sink) {
+            sink(Record::Rejected(reject, frame));
+        }
+        return;
+    }
+    decode_frame(frame, sink);
 }
 
 fn audit_record(event: AuditEvent<'_>, format: Format, bytes: usize) -> Record<'_> {
@@ -194,8 +238,11 @@ fn decode_object(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
         Err(e) if e.to_string().starts_with("trailing characters") => {
             return decode_several(text, sink);
         }
-        Err(e) => return sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
+        Err(e) => return decode_broken(text, &e, sink),
     };
+    if cloudwatch::is_cloudwatch(&shape) {
+        return cloudwatch::decode(text, &shape, sink);
+    }
     if let Some(items) = shape.event_list() {
         for item in items {
             match audit::parse_item(item.get()) {
@@ -212,6 +259,14 @@ fn decode_object(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
     }
 }
 
+/// Decodes text that begins like an object and is no JSON: an event that was cut, perhaps.
+fn decode_broken(text: &str, error: &serde_json::Error, sink: &mut dyn FnMut(Record<'_>)) {
+    match cut::salvage(text, None, Reject::from_json(error)) {
+        Ok(event) => sink(audit_record(event, Format::AuditJson, text.len())),
+        Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
+    }
+}
+
 /// Decodes an object that is one record: a wrapped event, or an event in an unusual form.
 fn decode_one(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
     let shape = match Shape::of(text) {
@@ -219,13 +274,13 @@ fn decode_one(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
         Err(e) => return sink(Record::Rejected(Reject::from_json(&e), text.as_bytes())),
     };
     if aks::is_aks(&shape) {
-        match aks::decode(&shape, &mut |record| {
-            sink(Record::Audit(Box::new(record), text.len()))
-        }) {
-            Ok(()) => {}
-            Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
+        if let Err(reject) = aks::decode(&shape, text, sink) {
+            sink(Record::Rejected(reject, text.as_bytes()));
         }
         return;
+    }
+    if cloudwatch::is_cloudwatch(&shape) {
+        return cloudwatch::decode(text, &shape, sink);
     }
     match audit::parse(text) {
         Ok(event) => sink(audit_record(event, Format::AuditJson, text.len())),
@@ -263,9 +318,7 @@ fn decode_several(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
                 Reject::new(Reason::UnknownJson, "a JSON value that is no object"),
                 value.get().as_bytes(),
             )),
-            Some(Err(e)) => {
-                return sink(Record::Rejected(Reject::from_json(&e), rest.as_bytes()));
-            }
+            Some(Err(e)) => return decode_broken(rest.trim_start(), &e, sink),
             None => return,
         }
     }
@@ -301,7 +354,7 @@ impl<'a> Shape<'a> {
         self.get(name).and_then(|v| json_text(v.get()))
     }
 
-    fn array(&self, name: &str) -> Option<Vec<&'a RawValue>> {
+    pub(super) fn array(&self, name: &str) -> Option<Vec<&'a RawValue>> {
         let value = self.get(name)?.get();
         value
             .starts_with('[')

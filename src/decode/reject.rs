@@ -45,7 +45,9 @@ pub enum Reason {
     UnknownText,
     /// A legacy audit line that is malformed.
     InvalidLegacyLine,
-    /// An audit event without any time.
+    /// The text in which a payload was wrapped is not base64.
+    InvalidBase64,
+    /// An audit event, or a sample, without any time.
     NoTimestamp,
     /// A log category that this version does not archive.
     UnsupportedCategory,
@@ -69,6 +71,7 @@ impl Reason {
             Self::UnknownJson => "unknown-json",
             Self::UnknownText => "unknown-text",
             Self::InvalidLegacyLine => "invalid-legacy-line",
+            Self::InvalidBase64 => "invalid-base64",
             Self::NoTimestamp => "no-timestamp",
             Self::UnsupportedCategory => "unsupported-category",
             Self::UnexpectedFormat => "unexpected-format",

@@ -57,6 +57,8 @@ pub struct AuditEvent<'a> {
     pub response_object: Option<Text<'a>>,
     /// Fields that no typed place holds, a JSON object.
     pub extra: Option<String>,
+    /// The text was cut: what stood behind its last whole field, verbatim, to the end.
+    pub cut_text: Option<Text<'a>>,
     /// Legacy text format: the line.
     pub legacy_line: Option<Text<'a>>,
     /// True once a value of a body was replaced by a placeholder.
@@ -119,7 +121,7 @@ pub enum BodyState {
     Absent,
     /// AKS put the text `skipped-too-big-size-object` in its place.
     Skipped,
-    /// The server cut it out and annotated the event.
+    /// The server cut it out and annotated the event, or the event's text was cut before its end.
     Truncated,
 }
 
@@ -134,6 +136,9 @@ impl BodyState {
         }
     }
 }
+
+/// Field of `extra` that holds [`AuditEvent::cut_text`].
+pub const CUT: &str = "kolumn.io/cut";
 
 /// The JSON text that AKS puts in place of a body over 32 KiB.
 pub const SKIPPED_BODY: &str = "\"skipped-too-big-size-object\"";
@@ -158,10 +163,25 @@ impl AuditEvent<'_> {
         }
     }
 
+    /// The value of column `extra`: the fields that no typed place holds, and the text behind a cut.
+    pub fn extra_json(&self) -> Option<Text<'_>> {
+        let extra = self.extra.as_deref();
+        let Some(cut) = self.cut_text.as_deref() else {
+            return extra.map(Cow::Borrowed);
+        };
+        let members = extra
+            .and_then(|e| e.strip_suffix('}'))
+            .map_or_else(|| "{".to_owned(), |members| format!("{members},"));
+        // A string always serialises.
+        let cut = serde_json::to_string(cut).unwrap_or_default();
+        Some(Cow::Owned(format!("{members}\"{CUT}\":{cut}}}")))
+    }
+
     /// True if a body was skipped or truncated, so that a later, fuller copy is worth keeping.
     pub fn is_incomplete(&self) -> bool {
         use BodyState::{Skipped, Truncated};
-        matches!(self.request_object_state(), Skipped | Truncated)
+        self.cut_text.is_some()
+            || matches!(self.request_object_state(), Skipped | Truncated)
             || matches!(self.response_object_state(), Skipped | Truncated)
     }
 }

@@ -86,12 +86,27 @@ impl Redactor {
             event.extra = Some(new);
             redacted = true;
         }
+        if let Some(new) = self.redacted_cut(event, scope) {
+            event.cut_text = Some(Cow::Owned(new));
+            redacted = true;
+        }
         event.redacted |= redacted;
+    }
+
+    /// The text behind a cut is no JSON, so it is treated as a record that could not be decoded.
+    fn redacted_cut(&self, event: &AuditEvent<'_>, scope: Scope) -> Option<String> {
+        let text = event.cut_text.as_deref()?;
+        let in_body = event.request_object.as_deref();
+        let suspicious = scope.is_sensitive() || in_body.is_some_and(mentions_secret_at_all);
+        let at = rejected::cut_position(text.as_bytes(), suspicious)?;
+        let (kept, cut) = text.split_at_checked(at)?;
+        let replacement = self.placeholders.text(cut.as_bytes());
+        (!is_placeholder(cut)).then(|| format!("{kept}{replacement}"))
     }
 
     /// Cuts off what may be secret in a record that could not be decoded.
     pub fn redact_rejected<'r>(&self, record: &'r [u8]) -> Cow<'r, [u8]> {
-        let Some(at) = rejected::cut_position(record) else {
+        let Some(at) = rejected::cut_position(record, false) else {
             return Cow::Borrowed(record);
         };
         let (kept, cut) = record.split_at(at);

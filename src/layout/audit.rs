@@ -79,7 +79,7 @@ pub fn push_audit_row(
     );
     rows.text("request_object", event.request_object.as_deref());
     rows.text("response_object", event.response_object.as_deref());
-    rows.text("extra", event.extra.as_deref());
+    rows.text("extra", event.extra_json().as_deref());
     rows.text("source_uri", Some(origin.source_uri));
     rows.long("source_offset", Some(origin.source_offset));
     rows.text("name_source", source(&facts.name));

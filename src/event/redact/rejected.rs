@@ -5,13 +5,18 @@
 use memchr::memmem;
 
 /// Any of these makes a record suspicious. `stringData` is a field of nothing but Secrets.
-const SUSPICIOUS: [&[u8]; 6] = [
+/// The last ones are base64: gzip's magic number, and the places where AWS puts a whole payload.
+const SUSPICIOUS: [&[u8]; 10] = [
     b"secret",
     b"Secret",
     b"tokenre",
     b"TokenRe",
     b"stringData",
     b"/token",
+    b"H4sI",
+    b"awslogs",
+    b"kinesis",
+    b"recordId",
 ];
 
 /// Suspicious if a quote follows: subresource token, kind Token….
@@ -31,9 +36,10 @@ const NAMES: [&[u8]; 7] = [
 /// Stands in an object before its data, and holds a copy of them.
 const LAST_APPLIED: &[u8] = b"last-applied-configuration";
 
-/// Where to cut a record that may hold a secret; `None` if it may not.
-pub(super) fn cut_position(record: &[u8]) -> Option<usize> {
-    if !is_suspicious(record) {
+/// Where to cut a record that may hold a secret; `None` if it may not. `suspicious` says that what
+/// is known of the record beside its bytes makes a secret likely.
+pub(super) fn cut_position(record: &[u8], suspicious: bool) -> Option<usize> {
+    if !suspicious && !is_suspicious(record) {
         return None;
     }
     let names = NAMES.iter().filter_map(|name| {
