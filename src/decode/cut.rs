@@ -214,6 +214,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_patch_of_a_webhook_behind_the_cut_is_a_secret_too() {
+        let patch = r#""patch.webhook.admission.k8s.io/round_0_index_0":"{\"patch\":[{\"op\":\"add\",\"path\":\"/data/p\",\"value\":\"aHVu"#;
+        let text = EVENT.replace(r#""authorization.k8s.io/decision":"allow"}}"#, patch);
+        let mut event = parse(&text, None).unwrap();
+        Redactor::new([7; 32]).redact(&mut event);
+        let cut = event.cut_text.unwrap();
+        assert!(
+            cut.contains("annotations") && !cut.contains("aHVu"),
+            "{cut}"
+        );
+    }
+
     proptest! {
         #[test]
         fn the_original_is_its_whole_fields_and_the_cut(end in 0usize..EVENT.len(), marked in any::<bool>()) {
