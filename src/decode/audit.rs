@@ -453,7 +453,9 @@ fn check_is_audit(shape: &Shape<'_>, origin: Origin) -> Result<(), Reject> {
         None => shape.get("auditID").is_some() || origin == Origin::Item,
     };
     let has_content = shape.get("verb").is_some() || shape.get("requestURI").is_some();
-    if is_audit && has_content {
+    // A document of OpenSearch has the event's fields beside the event.
+    let is_document = shape.get("@message").is_some();
+    if is_audit && has_content && !is_document {
         return Ok(());
     }
     let names: Vec<&str> = shape

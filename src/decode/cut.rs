@@ -29,14 +29,15 @@ pub fn parse(text: &str, time: Option<Micros>) -> Result<AuditEvent<'_>, Reject>
 /// # Errors
 /// The given rejection if the text was not cut, or nothing can be told by what is left of it.
 pub fn salvage(text: &str, time: Option<Micros>, reject: Reject) -> Result<AuditEvent<'_>, Reject> {
-    let was_cut = match reject.reason {
-        Reason::TruncatedJson => true,
-        Reason::InvalidJson => text.trim_end().ends_with(MARK),
-        _ => false,
+    let is_marked = text.trim_end().ends_with(MARK);
+    let reject = match reject.reason {
+        Reason::TruncatedJson => reject,
+        Reason::InvalidJson if is_marked => Reject {
+            reason: Reason::TruncatedJson,
+            ..reject
+        },
+        _ => return Err(reject),
     };
-    if !was_cut {
-        return Err(reject);
-    }
     let Some((shape, end)) = whole_fields(text) else {
         return Err(reject);
     };
@@ -211,6 +212,19 @@ mod tests {
                 assert_eq!(event.cut_text, cut);
             }
         }
+    }
+
+    #[test]
+    fn a_patch_of_a_webhook_behind_the_cut_is_a_secret_too() {
+        let patch = r#""patch.webhook.admission.k8s.io/round_0_index_0":"{\"patch\":[{\"op\":\"add\",\"path\":\"/data/p\",\"value\":\"aHVu"#;
+        let text = EVENT.replace(r#""authorization.k8s.io/decision":"allow"}}"#, patch);
+        let mut event = parse(&text, None).unwrap();
+        Redactor::new([7; 32]).redact(&mut event);
+        let cut = event.cut_text.unwrap();
+        assert!(
+            cut.contains("annotations") && !cut.contains("aHVu"),
+            "{cut}"
+        );
     }
 
     proptest! {

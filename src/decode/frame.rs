@@ -533,7 +533,7 @@ mod tests {
             let mut input = payloads.join(separator);
             assert_eq!(Framing::sniff(input.as_bytes()), Framing::Payloads);
             // A broken one does not take the next ones with it.
-            input.insert_str(payloads[0].len() - 2, "\"");
+            input.insert(payloads[0].len() - 2, '"');
             for step in 1..input.len() {
                 let (frames, tail) = run(Framing::Payloads, input.as_bytes(), step);
                 let texts: Vec<&str> = frames.iter().map(|(_, f)| f.as_str()).collect();

@@ -13,6 +13,8 @@ pub mod inventory;
 pub mod legacy;
 mod object;
 pub mod reject;
+#[cfg(test)]
+mod samples;
 
 use std::borrow::Cow;
 

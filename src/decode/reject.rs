@@ -49,7 +49,7 @@ pub enum Reason {
     InvalidBase64,
     /// An audit event, or a sample, without any time.
     NoTimestamp,
-    /// A log category that this version does not archive.
+    /// A record of a log category or table in which there is no log line.
     UnsupportedCategory,
     /// A record of another format than the one that was asked for.
     UnexpectedFormat,

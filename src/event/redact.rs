@@ -98,7 +98,11 @@ impl Redactor {
         let text = event.cut_text.as_deref()?;
         let in_body = event.request_object.as_deref();
         let suspicious = scope.is_sensitive() || in_body.is_some_and(mentions_secret_at_all);
-        let at = rejected::cut_position(text.as_bytes(), suspicious)?;
+        let patch = text
+            .find(WEBHOOK_PATCH)
+            .filter(|_| suspicious || mentions_secret_at_all(text));
+        let body = rejected::cut_position(text.as_bytes(), suspicious);
+        let at = body.into_iter().chain(patch).min()?;
         let (kept, cut) = text.split_at_checked(at)?;
         let replacement = self.placeholders.text(cut.as_bytes());
         (!is_placeholder(cut)).then(|| format!("{kept}{replacement}"))
