@@ -31,22 +31,38 @@ pub enum Framing {
 /// their quotes are escaped.
 const PAYLOAD_MARKS: [&[u8]; 2] = [b"{\"messageType\":", b"{\"owner\":"];
 
+/// The marks, first the one that the payload at the beginning has: all of a stream have the same, and
+/// the other one is looked for only in between.
+fn payload_marks(bytes: &[u8]) -> [&'static [u8]; 2] {
+    let [first, second] = PAYLOAD_MARKS;
+    if bytes.trim_ascii_start().starts_with(second) {
+        [second, first]
+    } else {
+        [first, second]
+    }
+}
+
 /// Where the first payload begins, from an offset on.
 fn next_payload(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
-    let found = PAYLOAD_MARKS
-        .iter()
-        .filter_map(|mark| memchr::memmem::find(rest, mark));
-    found.min().map(|at| from + at)
+    let [usual, other] = payload_marks(bytes);
+    let found = memchr::memmem::find(rest, usual);
+    let before = &rest[..found.unwrap_or(rest.len())];
+    memchr::memmem::find(before, other)
+        .or(found)
+        .map(|at| from + at)
 }
 
 /// Where the last payload begins, from an offset on.
 fn last_payload(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
-    let found = PAYLOAD_MARKS
-        .iter()
-        .filter_map(|mark| memchr::memmem::rfind(rest, mark));
-    found.max().map(|at| from + at)
+    let [usual, other] = payload_marks(bytes);
+    let found = memchr::memmem::rfind(rest, usual);
+    let start = found.unwrap_or(0);
+    memchr::memmem::rfind(&rest[start..], other)
+        .map(|at| start + at)
+        .or(found)
+        .map(|at| from + at)
 }
 
 impl Framing {
