@@ -6,6 +6,7 @@
 
 pub mod aks;
 pub mod audit;
+pub mod component;
 pub mod frame;
 pub mod legacy;
 pub mod reject;
@@ -166,6 +167,7 @@ pub fn decode_frame(frame: &[u8], sink: &mut dyn FnMut(Record<'_>)) {
             Ok(event) => sink(audit_record(event, Format::AuditLegacy, frame.len())),
             Err(reject) => sink(Record::Rejected(reject, frame)),
         },
+        Some(_) if component::decode_line(text, sink) => {}
         Some(_) => sink(Record::Rejected(
             Reject::new(Reason::UnknownText, "neither JSON nor a legacy audit line"),
             frame,
@@ -225,6 +227,9 @@ fn decode_one(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
             Ok(()) => {}
             Err(reject) => sink(Record::Rejected(reject, text.as_bytes())),
         }
+        return;
+    }
+    if component::decode_object(&shape, text, sink) {
         return;
     }
     match audit::parse(text) {
