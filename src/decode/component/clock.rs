@@ -76,7 +76,11 @@ impl Clock {
     }
 
     /// The moment that a stamp means.
-    pub(super) fn resolve(&mut self, stamp: Stamp, wrapper: Option<Micros>) -> (Micros, TimeSource) {
+    pub(super) fn resolve(
+        &mut self,
+        stamp: Stamp,
+        wrapper: Option<Micros>,
+    ) -> (Micros, TimeSource) {
         if let Some(wrapper) = wrapper {
             return self
                 .closest(stamp, wrapper)
@@ -145,7 +149,9 @@ impl Clock {
         let Some(object) = self.object_time else {
             return match self.evidence {
                 Some(_) => None,
-                None => self.in_year(stamp, 1970).or_else(|| self.in_year(stamp, 1972)),
+                None => self
+                    .in_year(stamp, 1970)
+                    .or_else(|| self.in_year(stamp, 1972)),
             };
         };
         let year = year_of(object) + 1;
@@ -183,7 +189,10 @@ pub(super) fn parse_epoch(text: &str) -> Option<Micros> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = || whole.bytes().chain(fraction.bytes());
-    if whole.is_empty() || whole.len() + fraction.len() > 30 || !digits().all(|b| b.is_ascii_digit()) {
+    if whole.is_empty()
+        || whole.len() + fraction.len() > 30
+        || !digits().all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     let scale = i32::try_from(fraction.len()).ok()? - exponent;
@@ -271,8 +280,14 @@ mod tests {
         let mut clock = object("2027-01-05T00:00:00Z");
         let mut year = |text: &str| clock.resolve(stamp(text), None);
         let source = TimeSource::EntryAndObject;
-        assert_eq!(year("1231 23:59:59.999999"), (at("2026-12-31T23:59:59.999999Z"), source));
-        assert_eq!(year("0101 00:00:00.000001"), (at("2027-01-01T00:00:00.000001Z"), source));
+        assert_eq!(
+            year("1231 23:59:59.999999"),
+            (at("2026-12-31T23:59:59.999999Z"), source)
+        );
+        assert_eq!(
+            year("0101 00:00:00.000001"),
+            (at("2027-01-01T00:00:00.000001Z"), source)
+        );
         assert_eq!(year("0105 23:00:00.000000").0, at("2027-01-05T23:00:00Z"));
         assert_eq!(year("0107 00:00:00.000000").0, at("2026-01-07T00:00:00Z"));
         assert_eq!(year("0229 00:00:00.000000").0, at("2024-02-29T00:00:00Z"));
@@ -281,12 +296,20 @@ mod tests {
             ("2099-12-31T23:59:59Z", "2099-12-31T23:59:58Z"),
             ("2100-01-01T00:00:00Z", "2099-12-31T23:59:58Z"),
         ] {
-            let time = object(moment).resolve(stamp("1231 23:59:58.000000"), None).0;
+            let time = object(moment)
+                .resolve(stamp("1231 23:59:58.000000"), None)
+                .0;
             assert_eq!(time, at(want));
         }
         let feb = stamp("0229 10:00:00.000000");
-        assert_eq!(object("2000-03-01T00:00:00Z").resolve(feb, None).0, at("2000-02-29T10:00:00Z"));
-        assert_eq!(object("2103-03-01T00:00:00Z").resolve(feb, None).0, at("2096-02-29T10:00:00Z"));
+        assert_eq!(
+            object("2000-03-01T00:00:00Z").resolve(feb, None).0,
+            at("2000-02-29T10:00:00Z")
+        );
+        assert_eq!(
+            object("2103-03-01T00:00:00Z").resolve(feb, None).0,
+            at("2096-02-29T10:00:00Z")
+        );
         assert_eq!(
             Clock::new(Tz::UTC, None, None).resolve(feb, None).0,
             at("1972-02-29T10:00:00Z")
@@ -297,10 +320,19 @@ mod tests {
     fn what_the_file_tells_counts_more_than_its_modification() {
         let mut clock = object("2026-11-20T00:00:00Z");
         clock.evidence = Some(at("2019-12-31T23:00:00Z"));
-        assert_eq!(clock.resolve(stamp("0101 00:00:01.000000"), None).0, at("2020-01-01T00:00:01Z"));
-        assert_eq!(clock.resolve(stamp("1231 00:00:01.000000"), None).0, at("2019-12-31T00:00:01Z"));
+        assert_eq!(
+            clock.resolve(stamp("0101 00:00:01.000000"), None).0,
+            at("2020-01-01T00:00:01Z")
+        );
+        assert_eq!(
+            clock.resolve(stamp("1231 00:00:01.000000"), None).0,
+            at("2019-12-31T00:00:01Z")
+        );
         clock.evidence = Some(at("2026-11-18T00:00:00Z"));
-        assert_eq!(clock.resolve(stamp("1119 00:00:01.000000"), None).0, at("2026-11-19T00:00:01Z"));
+        assert_eq!(
+            clock.resolve(stamp("1119 00:00:01.000000"), None).0,
+            at("2026-11-19T00:00:01Z")
+        );
     }
 
     #[test]
@@ -329,7 +361,11 @@ mod tests {
 
     #[test]
     fn a_zone_that_is_set_counts() {
-        let mut clock = Clock::new(chrono_tz::Europe::Berlin, Some(at("2026-12-01T00:00:00Z")), None);
+        let mut clock = Clock::new(
+            chrono_tz::Europe::Berlin,
+            Some(at("2026-12-01T00:00:00Z")),
+            None,
+        );
         let mut time = |text: &str| clock.resolve(stamp(text), None).0;
         assert_eq!(time("1120 12:00:00.000000"), at("2026-11-20T11:00:00Z"));
         assert_eq!(time("0720 12:00:00.000000"), at("2026-07-20T10:00:00Z"));
@@ -338,11 +374,26 @@ mod tests {
 
     #[test]
     fn epochs_are_told_by_magnitude_and_keep_microseconds() {
-        assert_eq!(parse_epoch("1795174978950.7725"), Some(Micros(1_795_174_978_950_772)));
-        assert_eq!(parse_epoch("1795174978950"), Some(Micros(1_795_174_978_950_000)));
-        assert_eq!(parse_epoch("1580306777.04728"), Some(Micros(1_580_306_777_047_280)));
-        assert_eq!(parse_epoch("1.58030677704728e+09"), Some(Micros(1_580_306_777_047_280)));
-        assert_eq!(parse_epoch("1795174978950772123"), Some(Micros(1_795_174_978_950_772)));
+        assert_eq!(
+            parse_epoch("1795174978950.7725"),
+            Some(Micros(1_795_174_978_950_772))
+        );
+        assert_eq!(
+            parse_epoch("1795174978950"),
+            Some(Micros(1_795_174_978_950_000))
+        );
+        assert_eq!(
+            parse_epoch("1580306777.04728"),
+            Some(Micros(1_580_306_777_047_280))
+        );
+        assert_eq!(
+            parse_epoch("1.58030677704728e+09"),
+            Some(Micros(1_580_306_777_047_280))
+        );
+        assert_eq!(
+            parse_epoch("1795174978950772123"),
+            Some(Micros(1_795_174_978_950_772))
+        );
         for bad in ["", "-1", "x", "1e999", ".5", "1.2.3"] {
             assert_eq!(parse_epoch(bad), None, "{bad}");
         }
@@ -359,8 +410,16 @@ mod tests {
         assert_eq!(time("2026-11-20T11:00:00.5Z\tINFO\tx"), Some((t, 22)));
         assert_eq!(time("2026-11-20T11:00:00.5+00:00 x"), Some((t, 27)));
         assert_eq!(time("2026-11-20 11:00:00.500 I | etcdmain"), Some((t, 23)));
-        assert_eq!(time("2026/11/20 11:00:00 http: x"), Some((at("2026-11-20T11:00:00Z"), 19)));
-        for bad in ["2026-11-20", "2026-13-20T11:00:00Z x", "2026-11-20T11:00:00Zx", "\u{e9}026-11-20 11:00:00 x"] {
+        assert_eq!(
+            time("2026/11/20 11:00:00 http: x"),
+            Some((at("2026-11-20T11:00:00Z"), 19))
+        );
+        for bad in [
+            "2026-11-20",
+            "2026-13-20T11:00:00Z x",
+            "2026-11-20T11:00:00Zx",
+            "\u{e9}026-11-20 11:00:00 x",
+        ] {
             assert_eq!(time(bad), None, "{bad}");
         }
     }

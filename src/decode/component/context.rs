@@ -6,10 +6,7 @@ use chrono_tz::Tz;
 
 use crate::{
     decode::component::{Parsed, When, clock},
-    event::{
-        component::LineOrigin,
-        time::Micros,
-    },
+    event::{component::LineOrigin, time::Micros},
 };
 
 /// What is known of an object's lines before they are read.
@@ -81,7 +78,9 @@ fn known_component(name: &str) -> Option<&'static str> {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '_', '@']))
     })?;
     let rest = name[component.len()..].trim_start_matches(['-', '.', '_']);
-    let is_audit = rest.strip_prefix("audit").is_some_and(|r| !r.starts_with(|c: char| c.is_ascii_lowercase()));
+    let is_audit = rest
+        .strip_prefix("audit")
+        .is_some_and(|r| !r.starts_with(|c: char| c.is_ascii_lowercase()));
     (!is_audit).then(|| normal(component))
 }
 
@@ -149,7 +148,9 @@ impl LogContext {
             return;
         }
         let lines = head.split(|b| *b == b'\n').take(2_000);
-        self.evidence = lines.filter_map(|l| std::str::from_utf8(l).ok()).find_map(told_time);
+        self.evidence = lines
+            .filter_map(|l| std::str::from_utf8(l).ok())
+            .find_map(told_time);
     }
 }
 
@@ -252,23 +253,54 @@ mod tests {
     }
 
     fn expect(uri: &str, want: [&str; 5]) {
-        assert_eq!(places(uri), want.map(|w| (!w.is_empty()).then(|| w.to_owned())), "{uri}");
+        assert_eq!(
+            places(uri),
+            want.map(|w| (!w.is_empty()).then(|| w.to_owned())),
+            "{uri}"
+        );
     }
 
     #[test]
     fn paths_tell_who_wrote() {
-        expect("/var/log/kube-apiserver.log", ["kube-apiserver", "", "", "", ""]);
-        expect("s3://b/x/kube-scheduler.log.zst", ["kube-scheduler", "", "", "", ""]);
-        expect("/l/kubelet-aks-nodepool1-26474021-vmss00000z.log.zst", ["kubelet", "aks-nodepool1-26474021-vmss00000z", "", "", ""]);
-        expect("/var/log/kubelet.log-20230216.gz", ["kubelet", "", "", "", ""]);
-        expect("/var/log/kube-apiserver-audit-2026-11-20T11-44-19.675.log", ["", "", "", "", ""]);
+        expect(
+            "/var/log/kube-apiserver.log",
+            ["kube-apiserver", "", "", "", ""],
+        );
+        expect(
+            "s3://b/x/kube-scheduler.log.zst",
+            ["kube-scheduler", "", "", "", ""],
+        );
+        expect(
+            "/l/kubelet-aks-nodepool1-26474021-vmss00000z.log.zst",
+            ["kubelet", "aks-nodepool1-26474021-vmss00000z", "", "", ""],
+        );
+        expect(
+            "/var/log/kubelet.log-20230216.gz",
+            ["kubelet", "", "", "", ""],
+        );
+        expect(
+            "/var/log/kube-apiserver-audit-2026-11-20T11-44-19.675.log",
+            ["", "", "", "", ""],
+        );
         expect(
             "/var/log/pods/kube-system_kube-proxy-x2x_0f2c2d6e-5a6b-4f4e-8f4a-1a2b3c4d5e6f/kube-proxy/0.log.20230216-080125.gz",
-            ["kube-proxy", "", "kube-system", "kube-proxy-x2x", "kube-proxy"],
+            [
+                "kube-proxy",
+                "",
+                "kube-system",
+                "kube-proxy-x2x",
+                "kube-proxy",
+            ],
         );
         expect(
             "/c/kube-apiserver-cp0_kube-system_kube-apiserver-ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb.log",
-            ["kube-apiserver", "", "kube-system", "kube-apiserver-cp0", "kube-apiserver"],
+            [
+                "kube-apiserver",
+                "",
+                "kube-system",
+                "kube-apiserver-cp0",
+                "kube-apiserver",
+            ],
         );
         expect("/x/\u{e9}_\u{e9}/..", ["", "", "", "", ""]);
     }
@@ -276,10 +308,19 @@ mod tests {
     #[test]
     fn names_tell_times() {
         let time = |uri: &str| context(uri).object_time.unwrap().to_micro_time();
-        assert_eq!(time("/p/0.log.20230216-080125.gz"), "2023-02-16T08:01:25.000000Z");
-        assert_eq!(time("kubelet-2026-11-20T11-44-19.675.log"), "2026-11-20T11:44:19.000000Z");
+        assert_eq!(
+            time("/p/0.log.20230216-080125.gz"),
+            "2023-02-16T08:01:25.000000Z"
+        );
+        assert_eq!(
+            time("kubelet-2026-11-20T11-44-19.675.log"),
+            "2026-11-20T11:44:19.000000Z"
+        );
         assert_eq!(time("kubelet.log-20230216"), "2023-02-16T23:59:59.000000Z");
-        assert_eq!(time("kubelet-aks-nodepool1-26474021-vmss000000.log"), "2027-01-01T00:00:00.000000Z");
+        assert_eq!(
+            time("kubelet-aks-nodepool1-26474021-vmss000000.log"),
+            "2027-01-01T00:00:00.000000Z"
+        );
     }
 
     #[test]
@@ -289,7 +330,10 @@ mod tests {
         assert_eq!(of("kube-apiserver").as_deref(), Some("kube-apiserver"));
         assert_eq!(of("kube-apiserver-audit"), None);
         assert_eq!(of("authenticator").as_deref(), Some("authenticator"));
-        assert_eq!(of("cloud-controller-manager").as_deref(), Some("cloud-controller-manager"));
+        assert_eq!(
+            of("cloud-controller-manager").as_deref(),
+            Some("cloud-controller-manager")
+        );
         assert_eq!(of("eks-pod-identity").as_deref(), Some("eks-pod-identity"));
         assert_eq!(component_of_stream("some-stream"), None);
         assert_eq!(component_of_unit("kubelet.service"), "kubelet");

@@ -77,10 +77,7 @@ fn is_json_string_inside(inner: &str) -> bool {
 
 /// Writes text as a JSON string.
 pub(super) fn write_text(text: &str, out: &mut String) {
-    if text
-        .bytes()
-        .any(|b| b < 0x20 || b == b'"' || b == b'\\')
-    {
+    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
         out.push_str(&serde_json::Value::from(text).to_string());
     } else {
         out.push('"');
@@ -111,7 +108,10 @@ pub(super) fn write(fields: &[Field<'_>]) -> Option<String> {
         let value = start..out.len();
         let (earlier, is_equal) = if fields.len() > LINEAR_MAX {
             let known = by_key.entry(&field.key).or_default();
-            let is_equal = known.iter().take(LINEAR_MAX).any(|k| out[k.clone()] == out[value.clone()]);
+            let is_equal = known
+                .iter()
+                .take(LINEAR_MAX)
+                .any(|k| out[k.clone()] == out[value.clone()]);
             if !is_equal {
                 known.push(value.clone());
             }
@@ -134,7 +134,10 @@ pub(super) fn write(fields: &[Field<'_>]) -> Option<String> {
             if let Some(last) = values.last_mut() {
                 last.1 = moved.clone();
             }
-            if let Some(last) = by_key.get_mut(field.key.as_ref()).and_then(|k| k.last_mut()) {
+            if let Some(last) = by_key
+                .get_mut(field.key.as_ref())
+                .and_then(|k| k.last_mut())
+            {
                 *last = moved;
             }
         }
@@ -225,7 +228,10 @@ mod tests {
 
     #[test]
     fn go_strings_are_unquoted() {
-        assert_eq!(unquote(r"a\tb\n\x41\u00e9\U0001F600\'\q"), "a\tb\nA\u{e9}\u{1F600}'\\q");
+        assert_eq!(
+            unquote(r"a\tb\n\x41\u00e9\U0001F600\'\q"),
+            "a\tb\nA\u{e9}\u{1F600}'\\q"
+        );
         assert_eq!(unquote("end\\"), "end\\");
         assert_eq!(unquote("\\\u{e9}"), "\\\u{e9}");
         assert_eq!(unquote(r"\xc3\xa9\x00"), "\u{e9}\0");
@@ -234,8 +240,17 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_keeps_both_values() {
         let field = |k, v| Field::new(k, Value::Text(Cow::Borrowed(v)));
-        let fields = [field("a", "1"), field("a", "1"), field("a", "2"), field("a", "3"), field("a", "2")];
-        assert_eq!(write(&fields).unwrap(), r##"{"a":"1","a#2":"2","a#3":"3"}"##);
+        let fields = [
+            field("a", "1"),
+            field("a", "1"),
+            field("a", "2"),
+            field("a", "3"),
+            field("a", "2"),
+        ];
+        assert_eq!(
+            write(&fields).unwrap(),
+            r##"{"a":"1","a#2":"2","a#3":"3"}"##
+        );
         let keys: Vec<String> = (0..40).map(|i| format!("k{i}")).collect();
         let mut many: Vec<Field<'_>> = keys.iter().map(|k| field(k.as_str(), "x")).collect();
         many.push(field("k3", "x"));
@@ -243,7 +258,10 @@ mod tests {
         many.push(field("k3", "z"));
         many.push(field("k3", "y"));
         let text = write(&many).unwrap();
-        assert!(text.ends_with(r##""k39":"x","k3#2":"y","k3#3":"z"}"##), "{text}");
+        assert!(
+            text.ends_with(r##""k39":"x","k3#2":"y","k3#3":"z"}"##),
+            "{text}"
+        );
     }
 
     proptest! {
@@ -253,7 +271,8 @@ mod tests {
             let value = Value::Quoted(&inner[..end]);
             let text = write(&[Field::new(key.as_str(), value.clone())]).unwrap();
             let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(json[&key].as_str(), value.text().as_deref());
+            let want = value.text();
+            prop_assert_eq!(json[&key].as_str(), want.as_deref());
         }
     }
 }

@@ -9,12 +9,8 @@ use crate::{
     decode::{
         AuditRecord, Envelope, Format, Record, Shape, audit,
         component::{
-            Begins, Parsed, TextKind, When, begins,
-            clock::Clock,
-            context::LogContext,
-            fields,
-            objects::References,
-            runtime::RuntimeDecoder,
+            Begins, Parsed, TextKind, When, begins, clock::Clock, context::LogContext, fields,
+            objects::References, runtime::RuntimeDecoder,
         },
         frame::{Chunk, skip_bom},
         reject::{Reason, Reject},
@@ -151,11 +147,7 @@ fn journal_priority(origin: &LineOrigin<'_>) -> Option<Severity> {
 
 /// Decodes a chunk of a plain file. Lines that are no UTF-8 are handed out as rejections, lines that
 /// are audit events as those.
-pub fn decode_text_chunk(
-    chunk: &Chunk,
-    context: &LogContext,
-    sink: &mut dyn FnMut(Decoded<'_>),
-) {
+pub fn decode_text_chunk(chunk: &Chunk, context: &LogContext, sink: &mut dyn FnMut(Decoded<'_>)) {
     let mut reader = TextReader {
         clock: Clock::new(context.zone, context.object_time, context.evidence),
         near: Neighbours::default(),
@@ -178,7 +170,10 @@ pub fn decode_text_chunk(
         let valid = error.valid_up_to();
         let start = memchr::memrchr(b'\n', &bytes[..valid]).map_or(0, |i| i + 1);
         let end = memchr::memchr(b'\n', &bytes[valid..]).map_or(bytes.len(), |i| valid + i);
-        reader.read(std::str::from_utf8(&bytes[..start]).unwrap_or_default(), offset);
+        reader.read(
+            std::str::from_utf8(&bytes[..start]).unwrap_or_default(),
+            offset,
+        );
         let reject = Reject::new(Reason::InvalidUtf8, error);
         let record = Record::Rejected(reject, &bytes[start..end]);
         (reader.sink)(Decoded::Record(record, offset + start as u64));
@@ -208,34 +203,49 @@ impl TextReader<'_> {
     fn read(&mut self, text: &str, offset: u64) {
         let bytes = text.as_bytes();
         let mut start = 0;
-        let mut ends = memchr::memchr_iter(b'\n', bytes).chain(
-            (!bytes.is_empty() && !bytes.ends_with(b"\n")).then_some(bytes.len()),
-        );
+        let mut ends = memchr::memchr_iter(b'\n', bytes)
+            .chain((!bytes.is_empty() && !bytes.ends_with(b"\n")).then_some(bytes.len()));
         for end in &mut ends {
             let line = &bytes[start..end];
             match begins(line) {
                 Begins::Header => {
                     self.close(text, offset, Some(&text[start..end]));
-                    self.open = Some(OpenSlice { start, end, lines: 1 });
+                    self.open = Some(OpenSlice {
+                        start,
+                        end,
+                        lines: 1,
+                    });
                 }
                 Begins::Single => {
                     let line = &text[start..end];
                     self.close(text, offset, Some(line));
                     if !self.is_audit(line, offset + start as u64) {
-                        self.open = Some(OpenSlice { start, end, lines: 1 });
+                        self.open = Some(OpenSlice {
+                            start,
+                            end,
+                            lines: 1,
+                        });
                         self.close(text, offset, None);
                     }
                 }
                 Begins::Blank if self.open.is_none() => {}
                 Begins::Blank | Begins::Indented | Begins::Text => {
-                    let open = self.open.filter(|o| {
-                        o.lines < ENTRY_LINES_MAX && end - o.start <= ENTRY_BYTES_MAX
-                    });
+                    let open = self
+                        .open
+                        .filter(|o| o.lines < ENTRY_LINES_MAX && end - o.start <= ENTRY_BYTES_MAX);
                     if let Some(open) = open {
-                        self.open = Some(OpenSlice { end, lines: open.lines + 1, ..open });
+                        self.open = Some(OpenSlice {
+                            end,
+                            lines: open.lines + 1,
+                            ..open
+                        });
                     } else {
                         self.close(text, offset, None);
-                        self.open = Some(OpenSlice { start, end, lines: 1 });
+                        self.open = Some(OpenSlice {
+                            start,
+                            end,
+                            lines: 1,
+                        });
                     }
                 }
             }
@@ -274,8 +284,15 @@ impl TextReader<'_> {
         let Ok(event) = audit::parse(line) else {
             return false;
         };
-        let envelope = Envelope { cluster: self.context.origin.cluster.clone(), ..Envelope::default() };
-        let record = AuditRecord { event, format: Format::AuditJson, envelope };
+        let envelope = Envelope {
+            cluster: self.context.origin.cluster.clone(),
+            ..Envelope::default()
+        };
+        let record = AuditRecord {
+            event,
+            format: Format::AuditJson,
+            envelope,
+        };
         let record = Record::Audit(Box::new(record), line.len());
         (self.sink)(Decoded::Record(record, offset));
         true
@@ -372,7 +389,9 @@ impl EntryJoiner {
             None => {
                 if self.writers.len() >= OPEN_MAX {
                     let oldest = (0..self.writers.len()).min_by_key(|i| self.writers[*i].turn);
-                    self.writers.remove(oldest.unwrap_or(0)).close(clock, None, sink);
+                    self.writers
+                        .remove(oldest.unwrap_or(0))
+                        .close(clock, None, sink);
                 }
                 self.writers.push(Writer {
                     origin: line.origin.borrowed().into_owned(),
@@ -432,8 +451,12 @@ impl Writer {
     fn is_of(&self, origin: &LineOrigin<'_>) -> bool {
         // The journal counts each line, and a line of CRI may be in parts: their envelopes are kept
         // one by one.
-        let may_differ = matches!(origin.wrapper, Wrapper::Journald | Wrapper::Cri | Wrapper::Docker);
-        self.origin.is_same_writer(origin) && (may_differ || self.origin.envelope == origin.envelope)
+        let may_differ = matches!(
+            origin.wrapper,
+            Wrapper::Journald | Wrapper::Cri | Wrapper::Docker
+        );
+        self.origin.is_same_writer(origin)
+            && (may_differ || self.origin.envelope == origin.envelope)
     }
 
     /// True if a line continues the entry that is open.
@@ -441,7 +464,8 @@ impl Writer {
         let Some(open) = &self.open else {
             return false;
         };
-        let fits = open.lines < ENTRY_LINES_MAX && open.text.len() + line.text.len() < ENTRY_BYTES_MAX;
+        let fits =
+            open.lines < ENTRY_LINES_MAX && open.text.len() + line.text.len() < ENTRY_BYTES_MAX;
         let pause = match (open.last_time, line.origin.time) {
             (Some(before), Some(now)) => now.0 - before.0,
             _ => 0,
@@ -538,4 +562,3 @@ fn joined_envelope(first: Option<&str>, others: &[(i32, String)]) -> String {
     out.push_str("]}");
     out
 }
-

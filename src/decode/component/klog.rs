@@ -56,7 +56,9 @@ pub(super) fn parse(text: &str) -> Option<Parsed<'_>> {
     } else if body.starts_with("Event(") {
         parsed.fields = event_fields(body).unwrap_or_default();
     } else if body.starts_with("Trace[") {
-        parsed.audit_id = after(body, "audit-id:").and_then(|t| t.split([',', ' ', ']']).next()).map(Cow::Borrowed);
+        parsed.audit_id = after(body, "audit-id:")
+            .and_then(|t| t.split([',', ' ', ']']).next())
+            .map(Cow::Borrowed);
     } else if let Some(legacy) = after(body, " AUDIT: id=\"") {
         parsed.audit_id = legacy.split('"').next().map(Cow::Borrowed);
     }
@@ -125,7 +127,9 @@ fn structured<'a>(body: &'a str, parsed: &mut Parsed<'a>) {
         }
     }
     parsed.fields = fields;
-    parsed.fields.retain(|f| f.key != "logger" || f.value.text().is_none());
+    parsed
+        .fields
+        .retain(|f| f.key != "logger" || f.value.text().is_none());
 }
 
 /// Reads ` key=value` as often as it stands there; the second value is what is left.
@@ -286,9 +290,17 @@ fn event_fields(body: &str) -> Option<Vec<Field<'_>>> {
     };
     let mut fields = vec![Field::new("object", Value::Text(Cow::Owned(object)))];
     let named = [("kind", kind), ("namespace", namespace), ("name", name)];
-    fields.extend(named.into_iter().filter_map(|(k, v)| Some(Field::new(k, v?))));
+    fields.extend(
+        named
+            .into_iter()
+            .filter_map(|(k, v)| Some(Field::new(k, v?))),
+    );
     fields.extend(others);
-    for (key, value) in [("type", kind_of_event), ("reason", reason), ("message", message)] {
+    for (key, value) in [
+        ("type", kind_of_event),
+        ("reason", reason),
+        ("message", message),
+    ] {
         fields.push(Field::new(key, Value::Text(Cow::Borrowed(value))));
     }
     Some(fields)

@@ -71,5 +71,9 @@ fn pair(text: &str) -> Option<(&str, Value<'_>, &str)> {
         return Some((key, Value::Quoted(&quoted[..end]), &quoted[end + 1..]));
     }
     let end = behind.find([' ', '\n', '\r']).unwrap_or(behind.len());
-    Some((key, Value::Text(Cow::Borrowed(&behind[..end])), &behind[end..]))
+    Some((
+        key,
+        Value::Text(Cow::Borrowed(&behind[..end])),
+        &behind[end..],
+    ))
 }

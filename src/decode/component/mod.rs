@@ -174,7 +174,13 @@ pub fn starts_entry(line: &[u8]) -> bool {
         return starts_plain(line);
     }
     let head = &line[..line.len().min(LOOK)];
-    for key in [&b"\"log\":"[..], b"\"MESSAGE\":", b"\"log_s\":", b"\"LogMessage\":", b"\"message\":"] {
+    for key in [
+        &b"\"log\":"[..],
+        b"\"MESSAGE\":",
+        b"\"log_s\":",
+        b"\"LogMessage\":",
+        b"\"message\":",
+    ] {
         if let Some(at) = memchr::memmem::find(head, key) {
             let value = head[at + key.len()..].trim_ascii_start();
             let Some(text) = value.strip_prefix(b"\"") else {
@@ -227,7 +233,10 @@ fn is_inside_parts(before: &[u8]) -> bool {
                 let Some(at) = memchr::memmem::rfind(line, b"\"stream\"") else {
                     return false;
                 };
-                let log = line[..at].trim_ascii_end().strip_suffix(b",").unwrap_or(&line[..at]);
+                let log = line[..at]
+                    .trim_ascii_end()
+                    .strip_suffix(b",")
+                    .unwrap_or(&line[..at]);
                 return !log.ends_with(b"\\n\"");
             }
             None => return false,
@@ -295,7 +304,11 @@ impl<'a> Parsed<'a> {
             Some(b't' | b'l') => logfmt::parse(text),
             _ => None,
         };
-        known.unwrap_or_else(|| Self::of_text(text))
+        let mut parsed = known.unwrap_or_else(|| Self::of_text(text));
+        if parsed.message == "Event occurred" {
+            objects::name_event(&mut parsed.fields);
+        }
+        parsed
     }
 
     fn of_text(text: &'a str) -> Self {
@@ -327,7 +340,11 @@ fn text_severity(text: &str) -> Option<Severity> {
 
 /// Decodes an object that is a line of Docker or the journal, or an entry in JSON, by itself. False
 /// if it is neither.
-pub(super) fn decode_object(shape: &Shape<'_>, text: &str, sink: &mut dyn FnMut(Record<'_>)) -> bool {
+pub(super) fn decode_object(
+    shape: &Shape<'_>,
+    text: &str,
+    sink: &mut dyn FnMut(Record<'_>),
+) -> bool {
     runtime::decode_object(shape, text, sink)
 }
 

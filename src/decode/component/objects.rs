@@ -3,7 +3,11 @@
 use std::borrow::Cow;
 
 use crate::{
-    decode::{Shape, component::fields::{Field, Value}, json_text},
+    decode::{
+        Shape,
+        component::fields::{Field, Value},
+        json_text,
+    },
     event::audit::Text,
 };
 
@@ -34,13 +38,20 @@ impl<'a> References<'a> {
                     namespace = namespace.or_else(|| field.value.text().filter(|n| is_name(n)));
                 }
                 "kind" | "Kind" => kind = kind.or_else(|| field.value.text()),
-                "name" | "Name" => name = name.or_else(|| field.value.text().filter(|n| is_name(n))),
-                "object" | "Object" => object = object.or_else(|| references(&field.value, "").pop()),
+                "name" | "Name" => {
+                    name = name.or_else(|| field.value.text().filter(|n| is_name(n)))
+                }
+                "object" | "Object" => {
+                    object = object.or_else(|| references(&field.value, "").pop())
+                }
                 "item" => found.extend(field.value.text().and_then(|t| garbage_item(&t))),
                 "key" => {
                     if let Some(kind) = logger.and_then(kind_of_controller) {
                         let all = references(&field.value, kind).into_iter();
-                        found.extend(all.filter(|r| r.0.is_some()).map(|r| (Cow::Borrowed(kind), r)));
+                        found.extend(
+                            all.filter(|r| r.0.is_some())
+                                .map(|r| (Cow::Borrowed(kind), r)),
+                        );
                     }
                 }
                 key => {
@@ -80,6 +91,20 @@ impl<'a> References<'a> {
     }
 }
 
+/// Gives the fields of a Kubernetes Event, as event.go logs it, `namespace` and `name` too, which it
+/// tells in `object` only; the older form of the line has them.
+pub(super) fn name_event(fields: &mut Vec<Field<'_>>) {
+    if fields.iter().any(|f| f.key == "name" || f.key == "namespace") {
+        return;
+    }
+    let object = fields.iter().find(|f| f.key == "object");
+    let Some((space, name)) = object.and_then(|f| references(&f.value, "").pop()) else {
+        return;
+    };
+    fields.extend(space.map(|s| Field::new("namespace", Value::Text(s))));
+    fields.push(Field::new("name", Value::Text(name)));
+}
+
 /// True for what may be a name of an object: no blanks, no slashes.
 fn is_name(text: &str) -> bool {
     (1..=253).contains(&text.len())
@@ -91,8 +116,16 @@ fn is_name(text: &str) -> bool {
 fn is_namespaced(kind: &str) -> bool {
     !matches!(
         kind,
-        "node" | "namespace" | "persistentvolume" | "storageclass" | "csinode" | "volumeattachment"
-            | "certificatesigningrequest" | "priorityclass" | "customresourcedefinition" | "apiservice"
+        "node"
+            | "namespace"
+            | "persistentvolume"
+            | "storageclass"
+            | "csinode"
+            | "volumeattachment"
+            | "certificatesigningrequest"
+            | "priorityclass"
+            | "customresourcedefinition"
+            | "apiservice"
     )
 }
 
@@ -180,7 +213,11 @@ fn json_references<'a>(json: &'a str, kind: &str) -> Vec<Reference<'a>> {
     if json.starts_with('[') {
         let items: Vec<&'a serde_json::value::RawValue> =
             serde_json::from_str(json).unwrap_or_default();
-        items.into_iter().take(OBJECTS_MAX).filter_map(|i| one(i.get())).collect()
+        items
+            .into_iter()
+            .take(OBJECTS_MAX)
+            .filter_map(|i| one(i.get()))
+            .collect()
     } else {
         one(json).into_iter().collect()
     }

@@ -54,7 +54,8 @@ impl<'a> Cri<'a> {
         };
         let rest = &line[time_end + 8..];
         let head = &rest[..rest.len().min(64)];
-        let tag_end = memchr::memchr(b' ', head).or((rest.len() == head.len()).then_some(rest.len()))?;
+        let tag_end =
+            memchr::memchr(b' ', head).or((rest.len() == head.len()).then_some(rest.len()))?;
         let tag = std::str::from_utf8(&rest[..tag_end]).ok()?;
         if !matches!(tag.split(':').next()?, "P" | "F") {
             return None;
@@ -91,6 +92,8 @@ pub struct RuntimeDecoder {
     kind: TextKind,
     context: LogContext,
     open: Vec<Parts>,
+    /// The journal does not tell streams: its legacy lines behind [`IMPACTED`] are no audit events.
+    after_impacted: bool,
 }
 
 impl RuntimeDecoder {
@@ -100,6 +103,7 @@ impl RuntimeDecoder {
             kind,
             context,
             open: Vec::new(),
+            after_impacted: false,
         }
     }
 
@@ -111,11 +115,22 @@ impl RuntimeDecoder {
         match self.kind {
             TextKind::Cri => self.push_cri(line, offset, sink),
             TextKind::Docker | TextKind::Journald => {
-                let parsed = std::str::from_utf8(line).ok().and_then(|t| Some((t, Shape::of(t).ok()?)));
+                let parsed = std::str::from_utf8(line)
+                    .ok()
+                    .and_then(|t| Some((t, Shape::of(t).ok()?)));
                 match parsed {
-                    Some((_, shape)) if is_docker(&shape) => self.push_docker(&shape, line, offset, sink),
+                    Some((_, shape)) if is_docker(&shape) => {
+                        self.push_docker(&shape, line, offset, sink)
+                    }
                     Some((text, shape)) if is_journal(&shape) => {
-                        let item = journal_line(&shape, text.len(), &self.context);
+                        let mut item = journal_line(&shape, text.len(), &self.context);
+                        if let Ok(item) = &mut item {
+                            self.after_impacted = item.text == IMPACTED
+                                || self.after_impacted && legacy::is_legacy(&item.text);
+                            if self.after_impacted {
+                                item.legacy_line = LegacyLine::Impacted;
+                            }
+                        }
                         deliver(item, offset, line, sink);
                     }
                     _ => self.push_plain(line, offset, sink),
@@ -137,10 +152,18 @@ impl RuntimeDecoder {
             Ok(text) => {
                 let mut origin = self.context.origin.clone();
                 origin.wrapper = Wrapper::Plain;
-                let line = LogLine { text: Cow::Borrowed(text), origin, offset, record_bytes: line.len() };
+                let line = LogLine {
+                    text: Cow::Borrowed(text),
+                    origin,
+                    offset,
+                    record_bytes: line.len(),
+                };
                 sink(Record::Line(Box::new(line)), offset);
             }
-            Err(e) => sink(Record::Rejected(Reject::new(Reason::InvalidUtf8, e), line), offset),
+            Err(e) => sink(
+                Record::Rejected(Reject::new(Reason::InvalidUtf8, e), line),
+                offset,
+            ),
         }
     }
 
@@ -151,7 +174,13 @@ impl RuntimeDecoder {
         };
         let at = self.open.iter().position(|p| p.stream == cri.stream);
         if cri.is_part() || at.is_some() {
-            let part = Part { stream: cri.stream, time: cri.time, text: cri.text, offset, record_bytes: line.len() + 1 };
+            let part = Part {
+                stream: cri.stream,
+                time: cri.time,
+                text: cri.text,
+                offset,
+                record_bytes: line.len() + 1,
+            };
             let parts = self.add(at, &part);
             if !cri.is_part() || parts.bytes.len() > LINE_BYTES_MAX {
                 let parts = self.open.swap_remove(at.unwrap_or(self.open.len() - 1));
@@ -159,10 +188,16 @@ impl RuntimeDecoder {
             }
             return;
         }
-        let envelope = (cri.tag != "F").then(|| [Field::new("tag", Value::Text(Cow::Borrowed(cri.tag)))]);
+        let envelope =
+            (cri.tag != "F").then(|| [Field::new("tag", Value::Text(Cow::Borrowed(cri.tag)))]);
         let text = match std::str::from_utf8(cri.text) {
             Ok(text) => text,
-            Err(e) => return sink(Record::Rejected(Reject::new(Reason::InvalidUtf8, e), line), offset),
+            Err(e) => {
+                return sink(
+                    Record::Rejected(Reject::new(Reason::InvalidUtf8, e), line),
+                    offset,
+                );
+            }
         };
         let wrapped = Wrapped {
             wrapper: Wrapper::Cri,
@@ -175,8 +210,16 @@ impl RuntimeDecoder {
         deliver(Ok(wrapped.into_item(&self.context)), offset, line, sink);
     }
 
-    fn push_docker(&mut self, shape: &Shape<'_>, line: &[u8], offset: u64, sink: &mut dyn FnMut(Record<'_>, u64)) {
-        let (Some(text), Some(stream), Some(time)) = (shape.text("log"), shape.text("stream"), shape.text("time")) else {
+    fn push_docker(
+        &mut self,
+        shape: &Shape<'_>,
+        line: &[u8],
+        offset: u64,
+        sink: &mut dyn FnMut(Record<'_>, u64),
+    ) {
+        let (Some(text), Some(stream), Some(time)) =
+            (shape.text("log"), shape.text("stream"), shape.text("time"))
+        else {
             let item = docker_line(shape, line.len(), &self.context);
             return deliver(item, offset, line, sink);
         };
@@ -187,7 +230,13 @@ impl RuntimeDecoder {
             return deliver(item, offset, line, sink);
         }
         let whole = text.strip_suffix('\n').unwrap_or(&text);
-        let part = Part { stream: &stream, time: &time, text: whole.as_bytes(), offset, record_bytes: line.len() + 1 };
+        let part = Part {
+            stream: &stream,
+            time: &time,
+            text: whole.as_bytes(),
+            offset,
+            record_bytes: line.len() + 1,
+        };
         let parts = self.add(at, &part);
         if !is_part || parts.bytes.len() > LINE_BYTES_MAX {
             let parts = self.open.swap_remove(at.unwrap_or(self.open.len() - 1));
@@ -219,7 +268,13 @@ impl RuntimeDecoder {
     }
 
     /// A line whose parts are together.
-    fn close(&self, parts: Parts, tag: &str, rest: Option<Vec<(String, String)>>, sink: &mut dyn FnMut(Record<'_>, u64)) {
+    fn close(
+        &self,
+        parts: Parts,
+        tag: &str,
+        rest: Option<Vec<(String, String)>>,
+        sink: &mut dyn FnMut(Record<'_>, u64),
+    ) {
         let text = match std::str::from_utf8(&parts.bytes) {
             Ok(text) => text,
             Err(e) => {
@@ -243,16 +298,28 @@ impl RuntimeDecoder {
             fields.push(Field::new("parts", Value::Json(&lengths)));
         }
         let rest = rest.unwrap_or_default();
-        fields.extend(rest.iter().map(|(k, v)| Field::new(k.as_str(), Value::Json(v))));
+        fields.extend(
+            rest.iter()
+                .map(|(k, v)| Field::new(k.as_str(), Value::Json(v))),
+        );
         let wrapped = Wrapped {
-            wrapper: if self.kind == TextKind::Docker { Wrapper::Docker } else { Wrapper::Cri },
+            wrapper: if self.kind == TextKind::Docker {
+                Wrapper::Docker
+            } else {
+                Wrapper::Cri
+            },
             text: Cow::Borrowed(text),
             time: &parts.time,
             stream: &parts.stream,
             envelope: write(&fields),
             record_bytes: parts.record_bytes.saturating_sub(1),
         };
-        deliver(Ok(wrapped.into_item(&self.context)), parts.offset, &parts.bytes, sink);
+        deliver(
+            Ok(wrapped.into_item(&self.context)),
+            parts.offset,
+            &parts.bytes,
+            sink,
+        );
     }
 }
 
@@ -286,6 +353,7 @@ impl<'a> Wrapped<'a> {
             text: self.text,
             origin,
             record_bytes: self.record_bytes,
+            legacy_line: LegacyLine::on(Some(self.stream)),
         }
     }
 }
@@ -295,45 +363,93 @@ struct Item<'a> {
     text: Text<'a>,
     origin: LineOrigin<'a>,
     record_bytes: usize,
+    legacy_line: LegacyLine,
 }
 
-/// True if a text may be an audit event. Legacy lines on stderr are what kube-apiserver's own log
-/// tells of events that it could not write.
-fn may_be_audit(text: &str, stream: Option<&str>) -> bool {
-    if text.starts_with('{') {
-        text.starts_with("{\"kind\":\"Event\"") && memchr::memmem::find(text.as_bytes(), b"\"auditID\"").is_some()
-    } else {
-        stream != Some("stderr") && legacy::is_legacy(text)
+/// What a legacy audit line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LegacyLine {
+    /// An audit event.
+    Event,
+    /// A line of kube-apiserver's own log, about an event that could not be written.
+    Impacted,
+}
+
+impl LegacyLine {
+    /// kube-apiserver logs to stderr, its audit log goes to stdout.
+    fn on(stream: Option<&str>) -> Self {
+        match stream {
+            Some("stderr") => Self::Impacted,
+            _ => Self::Event,
+        }
     }
 }
 
-fn deliver(item: Result<Item<'_>, Reject>, offset: u64, line: &[u8], sink: &mut dyn FnMut(Record<'_>, u64)) {
+/// The line after which the log tells of events that could not be written.
+const IMPACTED: &str = "Impacted events:";
+
+/// True if a text may be an audit event.
+fn may_be_audit(text: &str, legacy_line: LegacyLine) -> bool {
+    if text.starts_with('{') {
+        text.starts_with("{\"kind\":\"Event\"")
+            && memchr::memmem::find(text.as_bytes(), b"\"auditID\"").is_some()
+    } else {
+        legacy_line == LegacyLine::Event && legacy::is_legacy(text)
+    }
+}
+
+fn deliver(
+    item: Result<Item<'_>, Reject>,
+    offset: u64,
+    line: &[u8],
+    sink: &mut dyn FnMut(Record<'_>, u64),
+) {
     let item = match item {
         Ok(item) => item,
         Err(reject) => return sink(Record::Rejected(reject, line), offset),
     };
     let text = &*item.text;
-    if may_be_audit(text, item.origin.stream.as_deref()) {
-        let parsed = if text.starts_with('{') { audit::parse(text) } else { legacy::parse(text) };
+    if may_be_audit(text, item.legacy_line) {
+        let parsed = if text.starts_with('{') {
+            audit::parse(text)
+        } else {
+            legacy::parse(text)
+        };
         if let Ok(event) = parsed {
             let envelope = audit_envelope(&item.origin);
-            let record = AuditRecord { event, format: Format::ContainerLog, envelope };
+            let record = AuditRecord {
+                event,
+                format: Format::ContainerLog,
+                envelope,
+            };
             return sink(Record::Audit(Box::new(record), item.record_bytes), offset);
         }
     }
-    let line = LogLine { text: item.text, origin: item.origin, offset, record_bytes: item.record_bytes };
+    let line = LogLine {
+        text: item.text,
+        origin: item.origin,
+        offset,
+        record_bytes: item.record_bytes,
+    };
     sink(Record::Line(Box::new(line)), offset);
 }
 
 /// The wrapper of an audit event: `wrapper` and `stream` stand first, then the line's envelope.
 fn audit_envelope<'a>(origin: &LineOrigin<'a>) -> Envelope<'a> {
-    let mut fields = vec![Field::new("wrapper", Value::Text(Cow::Borrowed(origin.wrapper.as_str())))];
+    let mut fields = vec![Field::new(
+        "wrapper",
+        Value::Text(Cow::Borrowed(origin.wrapper.as_str())),
+    )];
     if let Some(stream) = &origin.stream {
         fields.push(Field::new("stream", Value::Text(Cow::Borrowed(stream))));
     }
     let rest = origin.envelope.as_deref().and_then(|e| Shape::of(e).ok());
     if let Some(rest) = rest {
-        fields.extend(rest.fields.into_iter().map(|(k, v)| Field::new(k, Value::Json(v.get()))));
+        fields.extend(
+            rest.fields
+                .into_iter()
+                .map(|(k, v)| Field::new(k, Value::Json(v.get()))),
+        );
     }
     Envelope {
         cluster: origin.cluster.clone(),
@@ -346,7 +462,10 @@ fn audit_envelope<'a>(origin: &LineOrigin<'a>) -> Envelope<'a> {
 /// True for an object of Docker's json-file driver.
 pub(super) fn is_docker(shape: &Shape<'_>) -> bool {
     let is_text = |name: &str| shape.get(name).is_some_and(|v| v.get().starts_with('"'));
-    is_text("log") && (is_text("time") || is_text("stream")) && shape.get("auditID").is_none() && shape.fields.len() < 6
+    is_text("log")
+        && (is_text("time") || is_text("stream"))
+        && shape.get("auditID").is_none()
+        && shape.fields.len() < 6
 }
 
 /// True for an entry of the journal.
@@ -363,11 +482,18 @@ fn docker_rest(shape: &Shape<'_>) -> Option<Vec<(String, String)>> {
     Some(rest.collect())
 }
 
-fn docker_line<'a>(shape: &Shape<'a>, bytes: usize, context: &'a LogContext) -> Result<Item<'a>, Reject> {
+fn docker_line<'a>(
+    shape: &Shape<'a>,
+    bytes: usize,
+    context: &'a LogContext,
+) -> Result<Item<'a>, Reject> {
     let missing = || Reject::new(Reason::InvalidJson, "`log` is no valid string");
     let text = shape.text("log").ok_or_else(missing)?;
     let (text, is_whole) = match text {
-        Cow::Borrowed(t) => (Cow::Borrowed(t.strip_suffix('\n').unwrap_or(t)), t.ends_with('\n')),
+        Cow::Borrowed(t) => (
+            Cow::Borrowed(t.strip_suffix('\n').unwrap_or(t)),
+            t.ends_with('\n'),
+        ),
         Cow::Owned(mut t) => {
             let is_whole = t.ends_with('\n');
             t.truncate(t.len() - usize::from(is_whole));
@@ -389,10 +515,19 @@ fn docker_line<'a>(shape: &Shape<'a>, bytes: usize, context: &'a LogContext) -> 
         fields.push(Field::new("partial", Value::Json("true")));
     }
     origin.envelope = write(&fields);
-    Ok(Item { text, origin, record_bytes: bytes })
+    Ok(Item {
+        text,
+        legacy_line: LegacyLine::on(origin.stream.as_deref()),
+        origin,
+        record_bytes: bytes,
+    })
 }
 
-fn journal_line<'a>(shape: &Shape<'a>, bytes: usize, context: &'a LogContext) -> Result<Item<'a>, Reject> {
+fn journal_line<'a>(
+    shape: &Shape<'a>,
+    bytes: usize,
+    context: &'a LogContext,
+) -> Result<Item<'a>, Reject> {
     let invalid = |what: &str| Reject::new(Reason::InvalidUtf8, format!("MESSAGE: {what}"));
     let message = shape.get("MESSAGE").map(|v| v.get()).unwrap_or_default();
     let mut is_bytes = false;
@@ -400,7 +535,8 @@ fn journal_line<'a>(shape: &Shape<'a>, bytes: usize, context: &'a LogContext) ->
         Some(b'"') => json_text(message).ok_or_else(|| invalid("no valid string"))?,
         Some(b'[') => {
             is_bytes = true;
-            let bytes: Vec<u8> = serde_json::from_str(message).map_err(|e| Reject::from_json(&e))?;
+            let bytes: Vec<u8> =
+                serde_json::from_str(message).map_err(|e| Reject::from_json(&e))?;
             Cow::Owned(String::from_utf8(bytes).map_err(|e| invalid(&e.to_string()))?)
         }
         // Messages over journalctl's limit come as null.
@@ -409,9 +545,15 @@ fn journal_line<'a>(shape: &Shape<'a>, bytes: usize, context: &'a LogContext) ->
     let mut origin = context.origin.borrowed();
     origin.wrapper = Wrapper::Journald;
     origin.time_text = shape.text("__REALTIME_TIMESTAMP");
-    origin.time = origin.time_text.as_deref().and_then(|t| t.parse().ok()).map(Micros);
+    origin.time = origin
+        .time_text
+        .as_deref()
+        .and_then(|t| t.parse().ok())
+        .map(Micros);
     origin.node = shape.text("_HOSTNAME").or(origin.node);
-    let unit = shape.text("_SYSTEMD_UNIT").filter(|u| u.ends_with(".service"));
+    let unit = shape
+        .text("_SYSTEMD_UNIT")
+        .filter(|u| u.ends_with(".service"));
     let name = shape.text("SYSLOG_IDENTIFIER").or(unit);
     origin.component = name
         .map(|n| Cow::Owned(component_of_unit(&n).to_owned()))
@@ -431,12 +573,21 @@ fn journal_line<'a>(shape: &Shape<'a>, bytes: usize, context: &'a LogContext) ->
         })
         .collect();
     origin.envelope = write(&rest);
-    Ok(Item { text, origin, record_bytes: bytes })
+    Ok(Item {
+        text,
+        origin,
+        record_bytes: bytes,
+        legacy_line: LegacyLine::Event,
+    })
 }
 
 /// Decodes an object that is one line in a wrapper, or one entry of a component in JSON, by itself:
 /// a part of a line is not joined. False if the object is neither.
-pub(super) fn decode_object(shape: &Shape<'_>, text: &str, sink: &mut dyn FnMut(Record<'_>)) -> bool {
+pub(super) fn decode_object(
+    shape: &Shape<'_>,
+    text: &str,
+    sink: &mut dyn FnMut(Record<'_>),
+) -> bool {
     let context = LogContext::default();
     let item = if is_docker(shape) {
         docker_line(shape, text.len(), &context)
@@ -444,7 +595,12 @@ pub(super) fn decode_object(shape: &Shape<'_>, text: &str, sink: &mut dyn FnMut(
         journal_line(shape, text.len(), &context)
     } else if super::json::format_of(shape).is_some() {
         let origin = LineOrigin::default();
-        Ok(Item { text: Cow::Borrowed(text), origin, record_bytes: text.len() })
+        Ok(Item {
+            text: Cow::Borrowed(text),
+            origin,
+            record_bytes: text.len(),
+            legacy_line: LegacyLine::Event,
+        })
     } else {
         return false;
     };
