@@ -7,6 +7,7 @@
 pub mod aks;
 pub mod audit;
 pub mod cloudwatch;
+pub mod component;
 pub mod cut;
 pub mod frame;
 pub mod inventory;
@@ -175,6 +176,7 @@ pub fn decode_frame(frame: &[u8], sink: &mut dyn FnMut(Record<'_>)) {
         Some(_) if text == cloudwatch::WRITE_TEST => {
             sink(Record::Dropped(DropReason::ControlMessage))
         }
+        Some(_) if component::decode_line(text, sink) => {}
         Some(_) => sink(Record::Rejected(
             Reject::new(Reason::UnknownText, "neither JSON nor a legacy audit line"),
             frame,
@@ -283,6 +285,9 @@ fn decode_one(text: &str, sink: &mut dyn FnMut(Record<'_>)) {
     }
     if cloudwatch::is_cloudwatch(&shape) {
         return cloudwatch::decode(text, &shape, sink);
+    }
+    if component::decode_object(&shape, text, sink) {
+        return;
     }
     match audit::parse(text) {
         Ok(event) => sink(audit_record(event, Format::AuditJson, text.len())),

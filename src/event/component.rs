@@ -71,18 +71,64 @@ pub struct LineOrigin<'a> {
 }
 
 impl LineOrigin<'_> {
-    /// True if a line of the other origin may continue an entry of this one: the same container of
-    /// the same pod wrote both, through the same wrapper, whose other values agree.
-    pub fn continues(&self, other: &LineOrigin<'_>) -> bool {
+    /// The same, borrowed from here.
+    pub fn borrowed(&self) -> LineOrigin<'_> {
+        fn text<'b>(text: &'b Option<Text<'_>>) -> Option<Text<'b>> {
+            text.as_deref().map(Text::Borrowed)
+        }
+        LineOrigin {
+            wrapper: self.wrapper,
+            cluster: self.cluster.clone(),
+            component: text(&self.component),
+            node: text(&self.node),
+            namespace: text(&self.namespace),
+            pod: text(&self.pod),
+            container: text(&self.container),
+            stream: text(&self.stream),
+            time: self.time,
+            time_text: text(&self.time_text),
+            event_id: text(&self.event_id),
+            envelope: self.envelope.clone(),
+        }
+    }
+
+    /// The same with texts of its own.
+    pub fn into_owned(self) -> LineOrigin<'static> {
+        fn text(text: Option<Text<'_>>) -> Option<Text<'static>> {
+            text.map(|t| Text::Owned(t.into_owned()))
+        }
+        LineOrigin {
+            wrapper: self.wrapper,
+            cluster: self.cluster,
+            component: text(self.component),
+            node: text(self.node),
+            namespace: text(self.namespace),
+            pod: text(self.pod),
+            container: text(self.container),
+            stream: text(self.stream),
+            time: self.time,
+            time_text: text(self.time_text),
+            event_id: text(self.event_id),
+            envelope: self.envelope,
+        }
+    }
+
+    /// True if the other line's writer and wrapper are the same, whatever else the wrappers hold.
+    pub fn is_same_writer(&self, other: &LineOrigin<'_>) -> bool {
         self.wrapper == other.wrapper
-            && self.cluster == other.cluster
+            && self.pod == other.pod
+            && self.stream == other.stream
+            && self.container == other.container
             && self.component == other.component
             && self.node == other.node
             && self.namespace == other.namespace
-            && self.pod == other.pod
-            && self.container == other.container
-            && self.stream == other.stream
-            && self.envelope == other.envelope
+            && self.cluster == other.cluster
+    }
+
+    /// True if a line of the other origin may continue an entry of this one: the same container of
+    /// the same pod wrote both, through the same wrapper, whose other values agree.
+    pub fn continues(&self, other: &LineOrigin<'_>) -> bool {
+        self.is_same_writer(other) && self.envelope == other.envelope
     }
 }
 
