@@ -142,7 +142,10 @@ impl<T> Context<T> for Result<T, std::io::Error> {
 
 impl<T> Context<T> for Result<T, object_store::Error> {
     fn context(self, act: impl fmt::Display) -> Result<T> {
-        self.map_err(|e| Error::new(store_kind(&e), act.to_string()).because(e))
+        self.map_err(|e| match crate::store::failure::told(&e) {
+            Some((kind, hint)) => Error::new(kind, act.to_string()).hint(hint).because(e),
+            None => Error::new(store_kind(&e), act.to_string()).because(e),
+        })
     }
 }
 
@@ -187,7 +190,7 @@ fn io_error(act: &impl fmt::Display, e: std::io::Error) -> Error {
 }
 
 /// Classifies an object-store error by who must act.
-fn store_kind(e: &object_store::Error) -> ErrorKind {
+pub(crate) fn store_kind(e: &object_store::Error) -> ErrorKind {
     match e {
         object_store::Error::NotFound { .. } => ErrorKind::Missing,
         object_store::Error::PermissionDenied { .. }

@@ -20,7 +20,7 @@ use crate::{
     layout::partition::ClusterName,
     output::terminal,
     pipeline::{self, Options, Redaction, plan::spooled},
-    source::list::{Listing, list},
+    source::list::{ListOptions, Listing, list},
     table::Archive,
 };
 
@@ -78,20 +78,20 @@ pub enum ReportFormat {
 pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
     let started = clock::now();
     let options = options(&args, plan)?;
-    let archive_path = plan
-        .archive
-        .to_file_path()
-        .ok()
-        .and_then(|p| fs::canonicalize(p).ok());
+    let list_options = ListOptions {
+        settings: plan.stores.clone(),
+        exclude: Some(&plan.archive),
+        ..ListOptions::default()
+    };
     let mut spools = Vec::new();
     let mut listings = Vec::new();
     for source in &args.sources {
         listings.push(match source.as_str() {
             "-" => spool_stdin(&mut spools)?,
-            location => list(location, archive_path.as_deref())?,
+            location => list(location, &list_options).await?,
         });
     }
-    let archive = Archive::open_or_create(&plan.archive).await?;
+    let archive = Archive::open_or_create_at(&plan.archive, &plan.stores).await?;
     if args.no_redaction {
         terminal::note("warning: --no-redaction stores Secrets and tokens readable in the archive");
     }
@@ -214,6 +214,6 @@ fn spool_stdin(spools: &mut Vec<tempfile::NamedTempFile>) -> Result<Listing> {
     Ok(Listing {
         source,
         objects: vec![object],
-        failures: Vec::new(),
+        ..Listing::default()
     })
 }

@@ -146,7 +146,8 @@ fn read_range(object: &ListedObject, range: &RangeRecord, send: &mut dyn FnMut(R
     let size = range
         .range_end
         .map_or(unsigned(range.object_size), unsigned);
-    let opened = ContentReader::open(object.place.path(), size, range.compression(), start);
+    let head = Some(range.head_digest.as_str());
+    let opened = ContentReader::open(object, size, range.compression(), start, head);
     let mut reader = match opened {
         Ok(reader) => reader,
         Err(e) => {
@@ -241,6 +242,10 @@ fn finish_range(
     let (ended_early, damage) = match failure {
         None => (None, None),
         Some(ReadError::Io(e)) => (Some(format!("cannot read {}: {e}", object.uri)), None),
+        Some(ReadError::Changed) => (
+            Some("the object was replaced since it was listed; run again".to_owned()),
+            None,
+        ),
         Some(ReadError::Damaged(e)) => (
             Some(format!("the compressed stream is damaged or cut off: {e}")),
             Some(Reject::new(Reason::DamagedCompression, e)),
