@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::store::failure;
+
 /// Who must act on an error. The command line derives the exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -142,9 +144,20 @@ impl<T> Context<T> for Result<T, std::io::Error> {
 
 impl<T> Context<T> for Result<T, object_store::Error> {
     fn context(self, act: impl fmt::Display) -> Result<T> {
-        self.map_err(|e| match crate::store::failure::told(&e) {
-            Some((kind, hint)) => Error::new(kind, act.to_string()).hint(hint).because(e),
-            None => Error::new(store_kind(&e), act.to_string()).because(e),
+        self.map_err(|e| {
+            let (kind, hint) = match failure::told(&e) {
+                Some((kind, hint)) => (kind, Some(hint)),
+                None => (store_kind(&e), None),
+            };
+            let error = Error::new(kind, act.to_string());
+            let error = match failure::brief(&e) {
+                Some(brief) => error.because(brief),
+                None => error.because(e),
+            };
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         })
     }
 }

@@ -188,7 +188,7 @@ impl<'a> Place<'a> {
                 found.merge(first);
                 return Ok(());
             };
-            let meta = meta.context("no answer")?;
+            let meta = meta.context("no list")?;
             let folders = meta
                 .location
                 .as_ref()
@@ -252,7 +252,7 @@ impl<'a> Place<'a> {
             .store()
             .list_with_delimiter(prefix.as_ref())
             .await
-            .context("no answer")?;
+            .context("no list")?;
         let entries = (listed.objects.len() + listed.common_prefixes.len()) as u64;
         found.requests += 1 + entries.saturating_sub(1) / PAGE_KEYS;
         found.folders += listed.common_prefixes.len() as u64;
@@ -278,7 +278,7 @@ impl<'a> Place<'a> {
         let store = self.remote.store();
         let mut stream = begun.unwrap_or_else(|| store.list(prefix.as_ref()));
         while let Some(meta) = stream.next().await {
-            let meta = meta.context("no answer")?;
+            let meta = meta.context("no list")?;
             in_stream += 1;
             self.take(&meta, found);
             // A jump is a request, and so is a page.

@@ -103,6 +103,23 @@ pub(crate) fn told(e: &object_store::Error) -> Option<(ErrorKind, &'static str)>
     code.map(|(_, kind, hint)| (*kind, *hint))
 }
 
+/// The error on one line, with what the server said instead of its XML.
+pub(crate) fn brief(e: &object_store::Error) -> Option<String> {
+    let text = e.to_string();
+    let (before, xml) = text.split_once("<?xml")?;
+    let part = |name: &str| {
+        let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+        let (value, _) = rest.split_once("</")?;
+        value.lines().next().map(str::trim)
+    };
+    let code = part("Code")?;
+    let before = before.trim_end_matches([' ', ':']);
+    Some(match part("Message") {
+        Some(message) => format!("{before}: {code}: {message}"),
+        None => format!("{before}: {code}"),
+    })
+}
+
 /// True if asking again may help.
 pub(crate) fn is_passing(e: &object_store::Error) -> bool {
     use object_store::Error as Store;
@@ -117,5 +134,26 @@ pub(crate) fn is_passing(e: &object_store::Error) -> bool {
         | Store::NotSupported { .. }
         | Store::UnknownConfigurationKey { .. } => false,
         _ => told(e).is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_a_server_is_told_on_one_line_with_what_to_do() {
+        let answer = "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?>\n<Error>\n  <Code>AuthenticationFailed</Code>\n  <Message>No.\nRequestId:1</Message>\n</Error>";
+        let e = object_store::Error::Generic {
+            store: "X",
+            source: answer.into(),
+        };
+        let brief = brief(&e).unwrap();
+        assert!(
+            brief.ends_with("403 Forbidden: AuthenticationFailed: No."),
+            "{brief}"
+        );
+        assert_eq!(told(&e).unwrap().0, ErrorKind::Denied);
+        assert!(!is_passing(&e));
     }
 }
