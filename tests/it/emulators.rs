@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use kolumn::store::{Limits, StoreSettings};
+use kolumn::store::{Limits, Purpose, StoreSettings, address::Address, open};
+use object_store::ObjectStoreExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -128,19 +129,26 @@ impl Emulator {
         }
     }
 
-    /// Puts something by plain HTTP: a bucket, or an object of one. Moto asks for no signature.
-    pub(crate) async fn put_s3(&self, path: &str, body: &[u8]) {
+    /// Makes a bucket, for which moto asks no signature.
+    pub(crate) async fn make_bucket(&self, name: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        let head = format!(
-            "PUT /{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            self.port,
-            body.len()
+        let port = self.port;
+        let request = format!(
+            "PUT /{name} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// Puts an object into a bucket.
+    pub(crate) async fn put(&self, uri: &str, body: &str) {
+        let address = Address::parse(uri).unwrap().unwrap();
+        let opened = open(&address, &self.settings(), Purpose::Source).unwrap();
+        let path = object_store::path::Path::parse(&address.key).unwrap();
+        let payload = object_store::PutPayload::from(body.to_owned());
+        opened.store.put(&path, payload).await.unwrap();
     }
 
     /// Makes a container.

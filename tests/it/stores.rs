@@ -61,10 +61,10 @@ fn lines(range: std::ops::Range<u32>) -> String {
 async fn logs_in_s3_become_an_archive_in_the_same_bucket() {
     let s3 = Emulator::s3().await;
     let settings = s3.settings();
-    s3.put_s3("bucket", b"").await;
-    let key = |hour: u32| format!("bucket/logs/2026/11/20/{hour:02}/stream-1");
-    s3.put_s3(&key(11), lines(0..50).as_bytes()).await;
-    s3.put_s3(&key(12), lines(50..60).as_bytes()).await;
+    s3.make_bucket("bucket").await;
+    let key = |hour: u32| format!("s3://bucket/logs/2026/11/20/{hour:02}/stream-1");
+    s3.put(&key(11), &lines(0..50)).await;
+    s3.put(&key(12), &lines(50..60)).await;
     let archive = "s3://bucket/logs/archive/";
     let first = ingest(archive, "s3://bucket/logs", &settings)
         .await
@@ -78,7 +78,7 @@ async fn logs_in_s3_become_an_archive_in_the_same_bucket() {
         (0, 0),
         "the archive is no source, and the rest is known"
     );
-    s3.put_s3(&key(13), lines(55..70).as_bytes()).await;
+    s3.put(&key(13), &lines(55..70)).await;
     let third = ingest(archive, "s3://bucket/logs/2026", &settings)
         .await
         .unwrap();
@@ -115,7 +115,7 @@ async fn append_blobs_grow_and_every_form_of_an_address_is_one_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_does_not_do_it_says_who_must_act() {
     let (s3, azure) = (Emulator::s3().await, Emulator::azure().await);
-    s3.put_s3("bucket", b"").await;
+    s3.make_bucket("bucket").await;
     azure.make_container("logs");
     let kind = async |place: &str, settings: &StoreSettings| {
         let options = ListOptions {
