@@ -104,6 +104,8 @@ pub(crate) struct FolderDate {
     day: Option<u32>,
     hour: Option<u32>,
     is_named: bool,
+    /// The year is a number without a name, which is a date only if a month follows.
+    is_bare: bool,
 }
 
 impl FolderDate {
@@ -162,6 +164,7 @@ impl FolderDate {
             match (self, folder.len()) {
                 (date, 4) if date.year.is_none() && (2000..=2199).contains(&n) => {
                     date.year = i32::try_from(n).ok();
+                    date.is_bare = true;
                 }
                 (
                     Self {
@@ -200,7 +203,9 @@ impl FolderDate {
     }
 
     fn period(&self) -> Option<Period> {
-        let year = self.year?;
+        let year = self
+            .year
+            .filter(|_| !self.is_bare || self.month.is_some())?;
         let first = NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?;
         let (start, end) = match (self.month, self.day, self.hour) {
             (None, ..) => (
@@ -314,6 +319,7 @@ mod tests {
             assert_eq!(window.may_hold_key(key), is_needed, "{key}");
         }
         assert!(Window::default().may_hold_key("y=1/2020/x"));
+        assert!(window.may_hold_folder("r/2024") && !window.may_hold_folder("r/2024/05"));
         assert!(!window.may_hold_folder("r/y=2025"));
         assert!(window.may_hold_folder("r/y=2026"));
     }

@@ -55,7 +55,7 @@ pub(super) async fn list_in(
         place.take(meta, &mut found);
     }
     match walked {
-        Err(_) if itself.is_some() => {}
+        Err(e) if itself.is_some() && e.kind() == ErrorKind::Denied => {}
         Err(e) => return Err(e).context(format!("cannot list {address}")),
         Ok(()) if found.keys + found.folders == 0 => {
             return Err(
