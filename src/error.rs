@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::store::failure;
+
 /// Who must act on an error. The command line derives the exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -142,7 +144,21 @@ impl<T> Context<T> for Result<T, std::io::Error> {
 
 impl<T> Context<T> for Result<T, object_store::Error> {
     fn context(self, act: impl fmt::Display) -> Result<T> {
-        self.map_err(|e| Error::new(store_kind(&e), act.to_string()).because(e))
+        self.map_err(|e| {
+            let (kind, hint) = match failure::told(&e) {
+                Some((kind, hint)) => (kind, Some(hint)),
+                None => (store_kind(&e), None),
+            };
+            let error = Error::new(kind, act.to_string());
+            let error = match failure::brief(&e) {
+                Some(brief) => error.because(brief),
+                None => error.because(e),
+            };
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
     }
 }
 
@@ -187,7 +203,7 @@ fn io_error(act: &impl fmt::Display, e: std::io::Error) -> Error {
 }
 
 /// Classifies an object-store error by who must act.
-fn store_kind(e: &object_store::Error) -> ErrorKind {
+pub(crate) fn store_kind(e: &object_store::Error) -> ErrorKind {
     match e {
         object_store::Error::NotFound { .. } => ErrorKind::Missing,
         object_store::Error::PermissionDenied { .. }

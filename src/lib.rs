@@ -12,4 +12,5 @@ pub mod output;
 pub mod pipeline;
 pub mod query;
 pub mod source;
+pub mod store;
 pub mod table;

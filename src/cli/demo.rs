@@ -20,7 +20,7 @@ use crate::{
         Session,
         question::{self, Question},
     },
-    source::list::list,
+    source::list::list_local,
     table::Archive,
 };
 
@@ -145,7 +145,7 @@ async fn ingest_sample(folder: &std::path::Path) -> Result<Archive> {
         redaction: Redaction::On([0; 32]),
         ..Options::default()
     };
-    let listing = list(&sample, None)?;
+    let listing = list_local(&sample, None)?;
     let report = pipeline::ingest(
         archive.clone(),
         vec![listing],

@@ -24,7 +24,10 @@ use crate::{
     error::{Context as _, Error, ErrorKind, Result},
     output::terminal,
     pipeline::{self, Options, Redaction, Source, plan::spooled},
-    source::list::{Listing, list},
+    source::{
+        dates::Window,
+        list::{ListOptions, Listing, list},
+    },
     table::Archive,
 };
 
@@ -101,7 +104,7 @@ pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
         });
     }
     if args.dry_run {
-        let archive = Archive::open(&plan.archive).await;
+        let archive = Archive::open_at(&plan.archive, &plan.stores).await;
         let archive = match archive {
             Err(e) if e.kind() == ErrorKind::Missing => None,
             archive => Some(archive?),
@@ -110,7 +113,7 @@ pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
         ingest_report::print_previews(&previews, args.report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let archive = Archive::open_or_create(&plan.archive).await?;
+    let archive = Archive::open_or_create_at(&plan.archive, &plan.stores).await?;
     let progress = Arc::new(Progress::new());
     let work = pipeline::ingest(archive, listed, options, Arc::clone(&progress) as _);
     let done = super::interruptible(work).await;
@@ -155,12 +158,16 @@ fn options(args: &IngestArgs, plan: &Plan) -> Result<Options> {
 }
 
 async fn list_source(source: &SourcePlan, plan: &Plan) -> Result<Listing> {
-    let archive_path = plan
-        .archive
-        .to_file_path()
-        .ok()
-        .and_then(|p| fs::canonicalize(p).ok());
-    list(&source.location, archive_path.as_deref())
+    let options = ListOptions {
+        settings: plan.stores.with_options(source.options.clone()),
+        exclude: Some(&plan.archive),
+        window: Window {
+            since: source.since,
+            until: source.until,
+        },
+        ..ListOptions::default()
+    };
+    list(&source.location, &options).await
 }
 
 /// The key under which redacted values are digested: flag, `kolumn.toml`, else this machine's own.
@@ -245,6 +252,6 @@ fn spool_stdin(spools: &mut Vec<tempfile::NamedTempFile>) -> Result<Listing> {
     Ok(Listing {
         source,
         objects: vec![object],
-        failures: Vec::new(),
+        ..Listing::default()
     })
 }

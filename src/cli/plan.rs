@@ -2,7 +2,7 @@
 //! [`GlobalArgs`]. Out: a [`Plan`] without optional behaviour. This file is the only reader of the
 //! environment. Paths in `kolumn.toml` count from its folder, others from the working folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::output::{Format, Output, terminal};
 use crate::query::time::{TimeReader, parse_duration};
 use crate::query::{MEMORY_BYTES_DEFAULT, SessionOptions};
+use crate::store::StoreSettings;
 use crate::table::provider::Pruning;
 
 const CONFIG_FILE: &str = "kolumn.toml";
@@ -118,6 +119,8 @@ pub struct Plan {
     pub verbose: u8,
     /// Folder for what is remembered between runs, such as the shell's history.
     pub state_folder: Option<PathBuf>,
+    /// What object stores need to know.
+    pub stores: StoreSettings,
 }
 
 #[expect(
@@ -126,6 +129,21 @@ pub struct Plan {
 )]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The variables that tell about object stores.
+fn store_variables() -> HashMap<String, String> {
+    let is_one = |name: &str| {
+        ["AWS_", "AZURE_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+            || matches!(name, "HOME" | "USERPROFILE")
+    };
+    let all = std::env::vars_os();
+    let texts = all.filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    texts
+        .filter(|(name, value)| is_one(name) && !value.is_empty())
+        .collect()
 }
 
 impl Plan {
@@ -162,6 +180,10 @@ impl Plan {
             config,
             verbose: args.verbose,
             state_folder,
+            stores: StoreSettings {
+                variables: store_variables(),
+                ..StoreSettings::default()
+            },
         })
     }
 

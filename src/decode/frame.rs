@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use super::component;
+
 /// A frame may be this long: an audit event holds a request and a response object, each bounded by
 /// etcd's 1.5 MiB, and a webhook body is at most 10 MiB; 64 MiB leaves room for arrays of these.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -375,7 +377,12 @@ impl Framer {
             return;
         }
         match memchr::memrchr(b'\n', &self.block[self.scanned..]) {
-            Some(i) => self.emit(self.scanned + i + 1, out),
+            Some(i) => {
+                // Lines that make up one entry stay together.
+                let end = self.scanned + i + 1;
+                let entry = component::last_entry_start(&self.block[..end]);
+                self.emit(entry.unwrap_or(end), out);
+            }
             None => self.scanned = self.block.len(),
         }
     }

@@ -264,7 +264,7 @@ impl Run {
                 self.run_open(open.to_vec(), source, report).await?;
                 continue;
             }
-            let planned = plan::plan(self, &ledger, source, &done, &mut skipped)?;
+            let planned = plan::plan(self, &ledger, source, &done, &mut skipped).await?;
             let Some(first) = planned.first() else { break };
             own_plan = Some(first.planned_at);
             plan::pin(self, &table, &planned).await?;
@@ -287,8 +287,8 @@ impl Run {
         if batch::close_if_landed(self, &open, report).await? {
             return Ok(());
         }
-        let objects = plan::objects_of(&open, &source.listing);
-        if plan::can_be_redone(&open, &objects) {
+        let objects = plan::objects_of(&open, &source.listing).await;
+        if plan::can_be_redone(&open, &objects).await {
             batch::run(self, open, objects, &source.settings, report).await
         } else {
             report.abandoned_batches += 1;

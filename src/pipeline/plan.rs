@@ -4,11 +4,12 @@
 //! the object is called now: rotated, renamed or compressed.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     path::Path,
 };
 
 use deltalake_core::DeltaTable;
+use futures::StreamExt as _;
 
 use crate::{
     clock,
@@ -16,25 +17,18 @@ use crate::{
         ledger::{BatchState, Content, Ledger, RangeRecord, signed, stage_records, unsigned},
         publish::{Publication, TransactionMark, publish},
     },
-    decode::frame::skip_bom,
     error::{Error, ErrorKind, Result},
     layout::columns::TableName,
     pipeline::{Run, Source},
     source::{
         Compression, ListedObject, Place,
         list::{Listing, object_of},
-        read::{ContentReader, head},
+        read::{ContentReader, HEAD_BYTES, Sniffed, sniff},
     },
 };
 
 /// All planning conflicts with all planning, so that a range is planned once.
 const PLAN_APP_ID: &str = "plan";
-
-/// Bytes of content that tell one content from another.
-const HEAD_BYTES: usize = 64 << 10;
-/// A first line shorter than this tells nothing (`{`), so the lines after it are taken as well.
-const HEAD_LINE_BYTES_MIN: usize = 64;
-const HEAD_FALLBACK_BYTES: usize = 4 << 10;
 
 /// Compressed audit logs expand about so much; only used to size batches.
 const EXPANSION_GUESS: u64 = 15;
@@ -75,7 +69,7 @@ pub(crate) fn open_batch_of<'l>(
 }
 
 /// The objects of pinned ranges, by URI: as listed, or looked up again.
-pub(crate) fn objects_of(
+pub(crate) async fn objects_of(
     ranges: &[RangeRecord],
     listing: &Listing,
 ) -> HashMap<String, ListedObject> {
@@ -86,7 +80,7 @@ pub(crate) fn objects_of(
             .binary_search_by(|o| o.uri.cmp(&range.object_uri));
         let object = match listed {
             Ok(i) => Some(listing.objects[i].clone()),
-            Err(_) => lookup(&range.object_uri),
+            Err(_) => lookup(&range.object_uri, listing).await,
         };
         if let Some(object) = object {
             objects.insert(range.object_uri.clone(), object);
@@ -95,69 +89,56 @@ pub(crate) fn objects_of(
     objects
 }
 
-fn lookup(uri: &str) -> Option<ListedObject> {
+async fn lookup(uri: &str, listing: &Listing) -> Option<ListedObject> {
+    if let Some(remote) = listing.remote.as_ref().filter(|r| r.holds(uri)) {
+        return remote.lookup(uri).await.ok();
+    }
     let path = url::Url::parse(uri).ok()?.to_file_path().ok()?;
     object_of(&path, &std::fs::metadata(&path).ok()?).ok()
 }
 
 /// True if every pinned range can be read again: its object still begins with the same line and is
 /// not shorter.
-pub(crate) fn can_be_redone(
+pub(crate) async fn can_be_redone(
     ranges: &[RangeRecord],
     objects: &HashMap<String, ListedObject>,
 ) -> bool {
-    ranges.iter().all(|range| {
-        objects.get(&range.object_uri).is_some_and(|object| {
-            let unchanged = object.version == range.object_version;
-            let grown = range.compression() == Compression::None
-                && object.size >= unsigned(range.object_size)
-                && sniff(object.place.path())
-                    .is_ok_and(|s| s.is_some_and(|s| s.head_digest == range.head_digest));
-            unchanged || grown
-        })
-    })
-}
-
-/// What the first bytes of an object tell.
-struct Sniffed {
-    compression: Compression,
-    head_digest: String,
-}
-
-/// `None` if there is no content yet.
-fn sniff(path: &Path) -> Result<Option<Sniffed>> {
-    let compression = Compression::sniff(&head(path, 4)?);
-    let mut reader = ContentReader::open(path, u64::MAX, compression, 0)?;
-    let mut content = vec![0; HEAD_BYTES];
-    let mut filled = 0;
-    while filled < content.len() {
-        match reader.read(&mut content[filled..]) {
-            Ok(0) | Err(_) => break,
-            Ok(n) => filled += n,
+    for range in ranges {
+        let Some(object) = objects.get(&range.object_uri) else {
+            return false;
+        };
+        if object.version == range.object_version {
+            continue;
+        }
+        let may_have_grown =
+            range.compression() == Compression::None && object.size >= unsigned(range.object_size);
+        let sniffed = match may_have_grown {
+            true => sniff_blocking(object.clone()).await,
+            false => return false,
+        };
+        if !sniffed.is_ok_and(|s| s.is_some_and(|s| s.head_digest == range.head_digest)) {
+            return false;
         }
     }
-    content.truncate(filled);
-    let text = skip_bom(&content);
-    if text.trim_ascii().is_empty() && compression == Compression::None {
-        return Ok(None);
+    true
+}
+
+/// Objects looked at side by side, and looked at before the size of the batch is known.
+const SNIFFS_AT_ONCE: usize = 16;
+const SNIFFS_AHEAD: usize = 64;
+
+async fn sniff_blocking(object: ListedObject) -> Result<Option<Sniffed>> {
+    match tokio::task::spawn_blocking(move || sniff(&object)).await {
+        Ok(sniffed) => sniffed,
+        Err(e) => Err(Error::new(ErrorKind::Bug, "the reader broke").because(e)),
     }
-    let after = text.get(HEAD_LINE_BYTES_MIN..).unwrap_or_default();
-    let identifying = match memchr::memchr(b'\n', after) {
-        Some(end) => &text[..HEAD_LINE_BYTES_MIN + end],
-        None => &text[..text.len().min(HEAD_FALLBACK_BYTES)],
-    };
-    let head_digest = blake3::hash(identifying).to_hex().to_string();
-    Ok(Some(Sniffed {
-        compression,
-        head_digest,
-    }))
 }
 
 /// Ranges that this run has done, by object and first byte.
 pub(crate) type Done = HashSet<(String, i64)>;
 
 /// Pins what is new, up to the size of a batch, in the order of the listing.
-pub(crate) fn plan(
+pub(crate) async fn plan(
     run: &Run,
     ledger: &Ledger,
     source: &Source,
@@ -170,18 +151,37 @@ pub(crate) fn plan(
     let planned_at = clock::now().timestamp_micros();
     let mut budget = run.options.batch_bytes;
     let mut planned = Vec::new();
-    for object in &listing.objects {
-        if budget == 0 {
+    let mut objects = listing.objects.iter();
+    let mut ahead = VecDeque::new();
+    while budget > 0 {
+        if ahead.is_empty() {
+            let mut unknown = Vec::new();
+            for object in objects.by_ref() {
+                match ledger.object(cluster.as_deref(), &object.uri) {
+                    Some(known) if known.version == object.version => {
+                        skipped.unchanged += 1;
+                        skipped.waiting_bytes += known.waiting_bytes;
+                    }
+                    _ => unknown.push(object),
+                }
+                if unknown.len() == SNIFFS_AHEAD {
+                    break;
+                }
+            }
+            let sniffs = unknown
+                .into_iter()
+                .map(|object| async move { (object, sniff_blocking(object.clone()).await) });
+            ahead.extend(
+                futures::stream::iter(sniffs)
+                    .buffered(SNIFFS_AT_ONCE)
+                    .collect::<Vec<_>>()
+                    .await,
+            );
+        }
+        let Some((object, sniffed)) = ahead.pop_front() else {
             break;
-        }
-        if let Some(known) = ledger.object(cluster.as_deref(), &object.uri)
-            && known.version == object.version
-        {
-            skipped.unchanged += 1;
-            skipped.waiting_bytes += known.waiting_bytes;
-            continue;
-        }
-        let sniffed = match sniff(object.place.path()) {
+        };
+        let sniffed = match sniffed {
             Ok(Some(sniffed)) => sniffed,
             Ok(None) => {
                 skipped.unchanged += 1;
@@ -193,9 +193,9 @@ pub(crate) fn plan(
             }
         };
         let key = (cluster.clone(), sniffed.head_digest.clone());
-        let known = resume_offset(object, sniffed.compression, ledger.contents(&key));
+        let known = resume_offset(object, sniffed.compression, ledger.contents(&key)).await;
         let (start, head_digest) = match known {
-            0 => outgrown_head(object, &sniffed, ledger, cluster.as_deref()),
+            0 => outgrown_head(object, &sniffed, ledger, cluster.as_deref()).await,
             start => (start, sniffed.head_digest.clone()),
         };
         if done.contains(&(object.uri.clone(), signed(start))) {
@@ -244,7 +244,11 @@ pub(crate) fn plan(
 
 /// Where a known content goes on; 0 for a new one. A plain file under its own name is trusted to
 /// have been appended to; any other copy is proven by the digests of its ranges.
-fn resume_offset(object: &ListedObject, compression: Compression, contents: &[Content]) -> u64 {
+async fn resume_offset(
+    object: &ListedObject,
+    compression: Compression,
+    contents: &[Content],
+) -> u64 {
     let own = contents
         .iter()
         .rev()
@@ -255,33 +259,48 @@ fn resume_offset(object: &ListedObject, compression: Compression, contents: &[Co
     {
         return content.end;
     }
-    let proven = contents
-        .iter()
-        .filter(|c| is_proven(object, compression, c));
-    proven.map(|c| c.end).max().unwrap_or(0)
+    let mut longest = 0;
+    for content in contents {
+        if content.end > longest && is_proven_blocking(object, compression, content).await {
+            longest = content.end;
+        }
+    }
+    longest
 }
 
 /// A file of a few short lines has no stable beginning while it grows: its old content is found by
 /// its name, and proven.
-fn outgrown_head(
+async fn outgrown_head(
     object: &ListedObject,
     sniffed: &Sniffed,
     ledger: &Ledger,
     cluster: Option<&str>,
 ) -> (u64, String) {
-    let small = ledger
-        .contents_of(cluster, &object.uri)
-        .filter(|(_, c)| c.end <= HEAD_BYTES as u64);
-    let proven = small.filter(|(_, c)| c.end > 0 && is_proven(object, sniffed.compression, c));
-    let longest = proven
-        .max_by_key(|(_, c)| c.end)
-        .map(|(head, c)| (c.end, head.to_owned()));
-    longest.unwrap_or((0, sniffed.head_digest.clone()))
+    let mut longest = (0, sniffed.head_digest.clone());
+    for (head, content) in ledger.contents_of(cluster, &object.uri) {
+        let is_small = content.end <= HEAD_BYTES as u64;
+        if is_small
+            && content.end > longest.0
+            && is_proven_blocking(object, sniffed.compression, content).await
+        {
+            longest = (content.end, head.to_owned());
+        }
+    }
+    longest
+}
+
+async fn is_proven_blocking(
+    object: &ListedObject,
+    compression: Compression,
+    content: &Content,
+) -> bool {
+    let (object, content) = (object.clone(), content.clone());
+    let proven = tokio::task::spawn_blocking(move || is_proven(&object, compression, &content));
+    proven.await.unwrap_or(false)
 }
 
 fn is_proven(object: &ListedObject, compression: Compression, content: &Content) -> bool {
-    let Ok(mut reader) = ContentReader::open(object.place.path(), object.size, compression, 0)
-    else {
+    let Ok(mut reader) = ContentReader::open(object, object.size, compression, 0, None) else {
         return false;
     };
     let mut buffer = vec![0; 1 << 20];
@@ -344,5 +363,6 @@ pub fn spooled(path: &Path, uri: String) -> Result<ListedObject> {
         uri,
         place: Place::Spool(path.to_path_buf()),
         size: metadata.len(),
+        modified: None,
     })
 }

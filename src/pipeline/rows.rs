@@ -9,8 +9,7 @@ use crate::{
     commit::{known::Copy, ledger::RangeRecord},
     decode::{
         self, AuditRecord, DropReason, Record,
-        cloudwatch::{self, ExportContext},
-        component::{self, EntryJoiner, LogContext},
+        component::{self, EntryJoiner, LogContext, TextKind},
         frame::Chunk,
         reject::{Reason, Reject},
     },
@@ -65,25 +64,32 @@ impl DecodeContext {
 
 /// What an object holds, told by its beginning and its name.
 #[derive(Debug)]
-pub(crate) enum ContentKind {
-    /// Records that tell what they are: JSON, legacy audit lines.
-    Records(LogContext),
-    /// Lines of a component's log, plain or as a container runtime writes them.
-    Text(LogContext),
-    /// Lines of a CloudWatch export task.
-    Export(ExportContext, LogContext),
+pub(crate) struct ContentKind {
+    /// How its lines are wrapped, if it is the log of a component as text.
+    pub(crate) text: Option<TextKind>,
+    /// What records do not tell themselves.
+    records: decode::Context,
+    /// What lines do not tell themselves.
+    log: LogContext,
 }
 
 impl ContentKind {
     pub(crate) fn of(object: &ListedObject, head: &[u8], settings: &SourceSettings) -> Self {
-        let log = LogContext::of_path(&object.uri, object.modified, settings);
-        if cloudwatch::is_export(&object.uri, head) {
-            Self::Export(ExportContext::of(&object.uri), log)
-        } else if settings.component.is_some() || component::is_component_text(head) {
-            Self::Text(log)
-        } else {
-            Self::Records(log)
+        let modified = object.modified.map(|t| Micros(t.timestamp_micros()));
+        let mut log = LogContext::of_path(&object.uri, modified);
+        log.zone = settings.zone;
+        log.learn(head);
+        if let Some(component) = &settings.component {
+            log.origin.component = Some(component.clone().into());
         }
+        let cluster = settings.cluster.as_ref().map(ClusterName::as_str);
+        let records = decode::Context::of(&object.uri, head, cluster);
+        let named = settings.component.is_some() && !head.starts_with(b"{");
+        let text = match records.export {
+            Some(_) => None,
+            None => component::text_kind(head).or(named.then_some(TextKind::Plain)),
+        };
+        Self { text, records, log }
     }
 }
 
@@ -263,31 +269,20 @@ impl<'c> ChunkSink<'c> {
     }
 
     fn decode(&mut self, chunk: &Chunk, kind: &ContentKind) {
-        match kind {
-            ContentKind::Text(log) => {
-                component::decode_text_chunk(chunk, log, &mut |offset, frame, record| {
-                    self.take(offset, frame, record, None);
-                });
-            }
-            ContentKind::Records(log) => {
-                let mut joiner = EntryJoiner::new(log);
-                for (offset, frame) in chunk.frames() {
-                    decode::decode_frame(frame, &mut |record| {
-                        self.take(offset, frame, record, Some(&mut joiner));
-                    });
-                }
-                joiner.finish(&mut |entry| self.take_entry(&entry));
-            }
-            ContentKind::Export(export, log) => {
-                let mut joiner = EntryJoiner::new(log);
-                for (offset, frame) in chunk.frames() {
-                    cloudwatch::decode_export_line(frame, export, &mut |record| {
-                        self.take(offset, frame, record, Some(&mut joiner));
-                    });
-                }
-                joiner.finish(&mut |entry| self.take_entry(&entry));
-            }
+        if let Some(text) = kind.text {
+            component::decode_wrapped_chunk(chunk, text, &kind.log, &mut |decoded| match decoded {
+                component::Decoded::Entry(entry) => self.take_entry(&entry),
+                component::Decoded::Record(record, offset) => self.take(offset, &[], record, None),
+            });
+            return;
         }
+        let mut joiner = EntryJoiner::new(&kind.log);
+        for (offset, frame) in chunk.frames() {
+            decode::decode_frame_of(frame, &kind.records, &mut |record| {
+                self.take(offset, frame, record, Some(&mut joiner));
+            });
+        }
+        joiner.finish(&mut |entry| self.take_entry(&entry));
     }
 
     fn take(
@@ -311,7 +306,6 @@ impl<'c> ChunkSink<'c> {
                     joiner.push(*line, &mut |entry| self.take_entry(&entry));
                 }
             }
-            Record::Entry(entry) => self.take_entry(&entry),
             Record::Inventory(sample, length) => self.take_sample(offset, &sample, length),
             Record::Dropped(reason) => *self.decoded.dropped.entry(reason).or_default() += 1,
             Record::Rejected(reject, bytes) => {

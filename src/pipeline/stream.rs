@@ -116,7 +116,8 @@ fn read_range(
     let size = range
         .range_end
         .map_or(unsigned(range.object_size), unsigned);
-    let opened = ContentReader::open(object.place.path(), size, range.compression(), start);
+    let digest = range.head_digest.as_str();
+    let opened = ContentReader::open(object, size, range.compression(), start, Some(digest));
     let mut reader = match opened {
         Ok(reader) => reader,
         Err(e) => {
@@ -127,7 +128,7 @@ fn read_range(
     let (head, mut failure) = read_head(&mut reader);
     let beginning = match start {
         0 => Cow::Borrowed(&head),
-        _ => match ContentReader::open(object.place.path(), size, range.compression(), 0) {
+        _ => match ContentReader::open(object, size, range.compression(), 0, Some(digest)) {
             Ok(mut reader) => Cow::Owned(read_head(&mut reader).0),
             Err(_) => Cow::Borrowed(&head),
         },
@@ -135,9 +136,9 @@ fn read_range(
     let kind = Arc::new(ContentKind::of(object, &beginning, settings));
     // What tells how frames end is the beginning of the object; a pretty-printed one that goes on
     // does so at a line.
-    let framing = match start {
-        0 => Framing::sniff(&head),
-        _ => Framing::Lines,
+    let framing = match (kind.text, start, Framing::sniff(&beginning)) {
+        (Some(_), _, _) | (None, 1.., Framing::Documents) => Framing::Lines,
+        (None, _, framing) => framing,
     };
     let mut framer = Framer::new(framing, start);
     let mut listening = true;
@@ -213,6 +214,10 @@ fn finish_range(
     let (ended_early, damage) = match failure {
         None => (None, None),
         Some(ReadError::Io(e)) => (Some(format!("cannot read {}: {e}", object.uri)), None),
+        Some(ReadError::Changed) => (
+            Some("the object was replaced since it was listed; run again".to_owned()),
+            None,
+        ),
         Some(ReadError::Damaged(e)) => (
             Some(format!("the compressed stream is damaged or cut off: {e}")),
             Some(Reject::new(Reason::DamagedCompression, e)),

@@ -1,16 +1,21 @@
-//! A location as typed (file, folder, glob) into the objects found there, sorted by path, so that
-//! rotated files come in the order of their time. What cannot be listed is reported, not skipped.
+//! A location as typed (file, folder, glob, or place of an object store) into the objects found
+//! there, sorted by URI, so that rotated files come in the order of their time. What cannot be
+//! listed is reported, not skipped.
 
 use std::{
+    fmt,
     fs::{self, Metadata},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use url::Url;
 
 use crate::{
     error::{Context as _, Error, ErrorKind, Result},
-    source::{ListedObject, Place},
+    source::{ListedObject, Place, dates::Window, list_remote, remote::Remote},
+    store::{StoreSettings, address::Address},
 };
 
 /// What a location holds.
@@ -22,13 +27,123 @@ pub struct Listing {
     pub objects: Vec<ListedObject>,
     /// Things that could not be listed, with the reason.
     pub failures: Vec<(String, Error)>,
+    /// The bucket, if it is one.
+    pub remote: Option<Arc<Remote>>,
+    /// Objects that were left out because they are known ([`ListOptions::keep`]).
+    pub known: u64,
+    /// Keys that were looked at.
+    pub keys: u64,
+    /// Requests that the listing took, as far as pages of 1,000 keys tell.
+    pub requests: u64,
 }
 
-/// Lists a location. `exclude` is the archive, which may lie inside a folder that is ingested.
+/// Tells by URI and version if an object is kept in a listing.
+pub type Keep<'a> = dyn Fn(&str, &str) -> bool + Send + Sync + 'a;
+
+/// What of a location is listed.
+#[derive(Default)]
+pub struct ListOptions<'a> {
+    /// Settings of object stores.
+    pub settings: StoreSettings,
+    /// The archive, which may lie inside a place that is ingested.
+    pub exclude: Option<&'a Url>,
+    /// Times of events that are asked for; what cannot hold any is left out, by dates in names.
+    pub window: Window,
+    /// What arrived before is known already.
+    pub not_before: Option<DateTime<Utc>>,
+    /// Objects for which this is false are left out, so that millions of known ones need no memory.
+    pub keep: Option<&'a Keep<'a>>,
+}
+
+impl fmt::Debug for ListOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListOptions")
+            .field("exclude", &self.exclude.map(Url::as_str))
+            .field("window", &self.window)
+            .field("not_before", &self.not_before)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ListOptions<'_> {
+    /// The time of arrival that is asked for.
+    pub(super) fn arrival(&self) -> Window {
+        Window {
+            since: self.window.since.max(self.not_before),
+            until: self.window.until,
+        }
+    }
+}
+
+/// Lists a location.
+///
+/// # Errors
+/// `Missing` if a path, bucket or prefix does not exist or a glob matches nothing, `Usage` for a
+/// malformed glob or wrong settings, `Denied` and `Unavailable` as the store says.
+pub async fn list(location: &str, options: &ListOptions<'_>) -> Result<Listing> {
+    if let Some(address) = Address::parse(location)? {
+        let remote = Remote::open(&address, &options.settings)?;
+        return list_remote(remote, &address, options).await;
+    }
+    let path = match Url::parse(location) {
+        Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
+        _ => None,
+    };
+    let path = path.map(|p| p.display().to_string());
+    let location = path.as_deref().unwrap_or(location);
+    let exclude = options
+        .exclude
+        .and_then(|url| url.to_file_path().ok())
+        .and_then(|path| fs::canonicalize(path).ok());
+    let mut listing = list_local(location, exclude.as_deref())?;
+    listing.keys = listing.objects.len() as u64;
+    let arrival = options.arrival();
+    let fixed = location.find(['*', '?', '[']).map(|at| &location[..at]);
+    let root = fixed.map_or(location, |f| {
+        f.rsplit_once('/').map_or("", |(root, _)| root)
+    });
+    let root = std::path::absolute(if root.is_empty() { "." } else { root }).unwrap_or_default();
+    listing.objects.retain(|object| {
+        let Place::File(path) = &object.place else {
+            return true;
+        };
+        // Only what is below the folder that was named tells a date: /data/2019/audit.log may be live.
+        let below = path.strip_prefix(&root).unwrap_or(path).to_string_lossy();
+        *path == root || arrival.may_hold_key(&below)
+    });
+    if let Some(keep) = options.keep {
+        let before = listing.objects.len();
+        listing.objects.retain(|o| keep(&o.uri, &o.version));
+        listing.known = (before - listing.objects.len()) as u64;
+    }
+    Ok(listing)
+}
+
+/// Lists a place of a bucket that is open.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_remote(
+    remote: Arc<Remote>,
+    address: &Address,
+    options: &ListOptions<'_>,
+) -> Result<Listing> {
+    let mut listing = Listing {
+        source: name_of(&remote.address().uri_of(&address.key)),
+        ..Listing::default()
+    };
+    list_remote::list_in(&remote, address, options, &mut listing).await?;
+    listing.objects.sort_by(|a, b| a.uri.cmp(&b.uri));
+    listing.objects.dedup_by(|a, b| a.uri == b.uri);
+    listing.remote = Some(remote);
+    Ok(listing)
+}
+
+/// Lists a file, folder or glob. `exclude` is a folder to leave out.
 ///
 /// # Errors
 /// `Missing` if a path does not exist or a glob matches nothing, `Usage` for a malformed glob.
-pub fn list(location: &str, exclude: Option<&Path>) -> Result<Listing> {
+pub fn list_local(location: &str, exclude: Option<&Path>) -> Result<Listing> {
     let path = Path::new(location);
     let mut listing = Listing {
         source: source_name(location)?,
@@ -135,6 +250,7 @@ pub fn object_of(path: &Path, metadata: &Metadata) -> Result<ListedObject> {
         place: Place::File(full),
         size: metadata.len(),
         version: version_of(metadata),
+        modified: metadata.modified().ok().map(DateTime::from),
     })
 }
 
@@ -161,7 +277,10 @@ fn inode(_metadata: &Metadata) -> u64 {
 /// A short stable name for a location: its last part, and a digest of the whole.
 fn source_name(location: &str) -> Result<String> {
     let full = std::path::absolute(location).context(format!("cannot find {location}"))?;
-    let full = full.to_string_lossy();
+    Ok(name_of(&full.to_string_lossy()))
+}
+
+fn name_of(full: &str) -> String {
     let last = full
         .rsplit('/')
         .find(|part| !part.is_empty())
@@ -178,7 +297,7 @@ fn source_name(location: &str) -> Result<String> {
         .take(40)
         .collect();
     let digest = blake3::hash(full.as_bytes()).to_hex();
-    Ok(format!("{slug}-{}", &digest.as_str()[..8]))
+    format!("{slug}-{}", &digest.as_str()[..8])
 }
 
 #[cfg(test)]
@@ -196,7 +315,7 @@ mod tests {
         ] {
             fs::write(folder.path().join(name), "x\n").unwrap();
         }
-        let listing = list(folder.path().to_str().unwrap(), None).unwrap();
+        let listing = list_local(folder.path().to_str().unwrap(), None).unwrap();
         let names: Vec<_> = listing
             .objects
             .iter()
@@ -215,7 +334,10 @@ mod tests {
     #[test]
     fn a_missing_path_and_an_empty_glob_are_missing() {
         for location in ["/no/such/path", "/no/such/*.log"] {
-            assert_eq!(list(location, None).unwrap_err().kind(), ErrorKind::Missing);
+            assert_eq!(
+                list_local(location, None).unwrap_err().kind(),
+                ErrorKind::Missing
+            );
         }
     }
 }

@@ -1,15 +1,25 @@
 //! Where bytes come from: a location typed by a person becomes [`ListedObject`]s in a fixed order,
 //! and an object gives its decompressed bytes. Knows nothing of what the bytes mean.
 
+pub mod dates;
 pub mod list;
+mod list_remote;
 pub mod read;
+pub mod remote;
+#[cfg(test)]
+mod tests;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use remote::Remote;
 
 /// An object that was found, with all that is needed to know it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Its URI: `file:///var/log/audit.log`, or `stdin:`.
+    /// Its URI: `file:///var/log/audit.log`, `s3://bucket/key`, `az://container@account/key`, or
+    /// `stdin:`. One object has one URI, however its place was typed.
     pub uri: String,
     /// Where its bytes are.
     pub place: Place,
@@ -17,6 +27,8 @@ pub struct ListedObject {
     pub size: u64,
     /// Changes whenever the content may have changed.
     pub version: String,
+    /// When it was changed last, if that is known.
+    pub modified: Option<DateTime<Utc>>,
 }
 
 /// Where the bytes of an object are.
@@ -26,19 +38,18 @@ pub enum Place {
     File(PathBuf),
     /// A copy of a stream, kept while it is ingested; it cannot be read again afterwards.
     Spool(PathBuf),
+    /// An object of this bucket, whose key its URI tells.
+    Object(Arc<Remote>),
 }
 
 impl Place {
-    /// The path of the file that holds the bytes.
-    pub fn path(&self) -> &std::path::Path {
-        match self {
-            Self::File(path) | Self::Spool(path) => path,
-        }
-    }
-
     /// True if more bytes may be appended to the object later.
     pub fn may_grow(&self) -> bool {
-        matches!(self, Self::File(_))
+        match self {
+            Self::File(_) => true,
+            Self::Spool(_) => false,
+            Self::Object(remote) => remote.may_grow(),
+        }
     }
 }
 

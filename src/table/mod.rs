@@ -5,7 +5,6 @@
 //! newest version, all on the one store of the archive, so that a test can put a faulty store
 //! under everything. A table is created when it is first written to.
 
-mod durable;
 pub mod provider;
 
 use std::sync::Arc;
@@ -23,12 +22,14 @@ use url::Url;
 use crate::{
     error::{Context as _, Error, ErrorKind, Result},
     layout::columns::TableName,
+    store::{self, StoreSettings},
 };
 
 /// A folder or bucket prefix that holds the tables of an archive.
 #[derive(Debug, Clone)]
 pub struct Archive {
     url: Url,
+    display: String,
     store: Arc<dyn ObjectStore>,
 }
 
@@ -39,7 +40,15 @@ impl Archive {
     /// `Missing` if there is no archive at the URL, `Usage` for a URL of no known store, and the
     /// errors of the store.
     pub async fn open(url: &Url) -> Result<Self> {
-        let archive = Self::with_store(url, store_of(url)?);
+        Self::open_at(url, &StoreSettings::default()).await
+    }
+
+    /// As [`Archive::open`], on a store that needs settings.
+    ///
+    /// # Errors
+    /// As [`Archive::open`], and `Usage` for settings that are wrong or not safe for an archive.
+    pub async fn open_at(url: &Url, settings: &StoreSettings) -> Result<Self> {
+        let archive = Self::at(url, settings)?;
         if archive.exists().await? {
             Ok(archive)
         } else {
@@ -56,7 +65,16 @@ impl Archive {
     /// # Errors
     /// `Usage` if the folder holds other things than an archive, and the errors of the store.
     pub async fn open_or_create(url: &Url) -> Result<Self> {
-        let archive = Self::with_store(url, store_of(url)?);
+        Self::open_or_create_at(url, &StoreSettings::default()).await
+    }
+
+    /// As [`Archive::open_or_create`], on a store that needs settings.
+    ///
+    /// # Errors
+    /// As [`Archive::open_or_create`], and `Usage` for settings that are wrong or not safe for an
+    /// archive.
+    pub async fn open_or_create_at(url: &Url, settings: &StoreSettings) -> Result<Self> {
+        let archive = Self::at(url, settings)?;
         if archive.exists().await? {
             return Ok(archive);
         }
@@ -92,7 +110,20 @@ impl Archive {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        Self { url, store }
+        let display = display_url(&url);
+        Self {
+            url,
+            display,
+            store,
+        }
+    }
+
+    /// The URL becomes one whose path is the path in the store; people see what they typed.
+    fn at(url: &Url, settings: &StoreSettings) -> Result<Self> {
+        let (store, table_url) = store::open_archive(url, settings)?;
+        let mut archive = Self::with_store(&table_url, store);
+        archive.display = display_url(url);
+        Ok(archive)
     }
 
     /// The URL, with a slash at its end.
@@ -102,7 +133,7 @@ impl Archive {
 
     /// The URL as people write it: a path for a local folder.
     pub fn display_url(&self) -> String {
-        display_url(&self.url)
+        self.display.clone()
     }
 
     /// The store, rooted at the URL's scheme and host.
@@ -252,7 +283,11 @@ impl Archive {
                     Ok(()) => Error::new(ErrorKind::Bug, "an error became none"),
                 }
             }
-            other => Error::new(ErrorKind::Corrupt, act).because(other),
+            // Other layers wrap the error of the store, which says who must act.
+            other => match store_error_kind(&other) {
+                Some(kind) => Error::new(kind, act).because(other),
+                None => Error::new(ErrorKind::Corrupt, act).because(other),
+            },
         }
     }
 }
@@ -261,18 +296,29 @@ impl Archive {
 pub fn display_url(url: &Url) -> String {
     match url.to_file_path() {
         Ok(path) if url.scheme() == "file" => path.display().to_string(),
-        _ => url.to_string(),
+        // A shared access signature is nobody's business.
+        _ => match store::address::Address::parse(url.as_str()) {
+            Ok(Some(address)) => address.to_string(),
+            _ => url.to_string(),
+        },
     }
 }
 
-/// The object store for a URL, rooted at its scheme and host.
-fn store_of(url: &Url) -> Result<Arc<dyn ObjectStore>> {
-    match url.scheme() {
-        "file" => Ok(Arc::new(durable::DurableLocal::new())),
-        other => Err(Error::new(
-            ErrorKind::Usage,
-            format!("cannot keep an archive at {url}: no store for {other}:// in this version"),
-        )
-        .hint("name a folder on a local disk")),
+/// Who must act on the error of a store that lies below another error.
+fn store_error_kind(e: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let mut cause = Some(e);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<object_store::Error>() {
+            return match found {
+                // A file of the log that is gone is damage, not a wrong name.
+                object_store::Error::NotFound { .. } => None,
+                found => Some(
+                    store::failure::told(found)
+                        .map_or_else(|| crate::error::store_kind(found), |(kind, _)| kind),
+                ),
+            };
+        }
+        cause = error.source();
     }
+    None
 }

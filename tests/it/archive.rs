@@ -14,7 +14,7 @@ use kolumn::{
     layout::columns::TableName,
     pipeline::{self, Options, Report, Unobserved},
     query::{Session, SessionOptions},
-    source::list::list,
+    source::list::list_local,
     table::Archive,
 };
 use object_store::ObjectStore;
@@ -45,7 +45,7 @@ pub(crate) async fn ingest_on(
 async fn ingest_into(archive: Archive, sources: &[&Path], options: Options) -> Result<Report> {
     let listings = sources
         .iter()
-        .map(|s| list(s.to_str().unwrap(), None))
+        .map(|s| list_local(s.to_str().unwrap(), None))
         .collect::<Result<Vec<_>>>()?;
     pipeline::ingest(archive, listings, options, Arc::new(Unobserved)).await
 }

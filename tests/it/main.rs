@@ -8,8 +8,10 @@
 mod archive;
 mod cli;
 mod crash;
+mod emulators;
 mod faulty;
 mod fixture;
 mod ingest;
 mod query;
 mod questions;
+mod stores;

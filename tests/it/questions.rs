@@ -54,7 +54,7 @@ use kolumn::output::{self, Format, Output};
 use kolumn::pipeline::{self, Options, Redaction, Unobserved};
 use kolumn::query::question::{self, ParamKind, Question, Values};
 use kolumn::query::{Session, SessionOptions, time::TimeReader};
-use kolumn::source::list::list;
+use kolumn::source::list::list_local;
 use kolumn::table::Archive;
 use kolumn::table::provider::Pruning;
 use serde_json::{Value, json};
@@ -298,7 +298,7 @@ async fn run(archive: &Archive, path: &Path, options: Options) {
         redaction: Redaction::On([0; 32]),
         ..options
     };
-    let listing = list(path.to_str().unwrap(), None).unwrap();
+    let listing = list_local(path.to_str().unwrap(), None).unwrap();
     let observer = Arc::new(Unobserved);
     let report = pipeline::ingest(archive.clone(), vec![listing], options, observer)
         .await
