@@ -15,7 +15,7 @@ use crate::{
     clock,
     error::{Context as _, Error, ErrorKind, Result},
     output::{self, Format, Output, terminal},
-    pipeline::{self, Options, Redaction, Unobserved},
+    pipeline::{self, Options, Redaction, Source, SourceSettings, Unobserved},
     query::{
         Session,
         question::{self, Question},
@@ -141,18 +141,14 @@ async fn ingest_sample(folder: &std::path::Path) -> Result<Archive> {
     let archive = Archive::open_or_create(&url).await?;
     let sample = folder.join("sample").display().to_string();
     // A key of its own: digests of throw-away values are worth nothing elsewhere.
-    let options = Options {
+    let settings = SourceSettings {
         redaction: Redaction::On([0; 32]),
-        ..Options::default()
+        ..SourceSettings::default()
     };
-    let listing = list_local(&sample, None)?;
-    let report = pipeline::ingest(
-        archive.clone(),
-        vec![listing],
-        options,
-        Arc::new(Unobserved),
-    )
-    .await?;
+    let listing = list(&sample, &ListOptions::default()).await?;
+    let sources = vec![Source { listing, settings }];
+    let observer = Arc::new(Unobserved);
+    let report = pipeline::ingest(archive.clone(), sources, Options::default(), observer).await?;
     ingest_report::print_text(&report, (clock::now() - started).as_seconds_f64(), &url)?;
     Ok(archive)
 }

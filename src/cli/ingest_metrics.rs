@@ -31,14 +31,22 @@ fn text_of(
 ) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let plain = [
-        ("last_run_timestamp_seconds", "When the run began", started.timestamp() as f64),
+        (
+            "last_run_timestamp_seconds",
+            "When the run began",
+            started.timestamp() as f64,
+        ),
         ("last_run_duration_seconds", "How long it took", seconds),
         (
             "last_run_clean",
             "1 if everything could be read and nothing was rejected",
             f64::from(u8::from(is_clean(report))),
         ),
-        ("last_run_objects", "Objects read", report.objects.len() as f64),
+        (
+            "last_run_objects",
+            "Objects read",
+            report.objects.len() as f64,
+        ),
         (
             "last_run_objects_unchanged",
             "Objects without anything new",
@@ -49,8 +57,16 @@ fn text_of(
             "Objects that could not be read",
             report.failures.len() as f64,
         ),
-        ("last_run_input_bytes", "Bytes read, decompressed", report.total(|o| o.content_bytes) as f64),
-        ("last_run_output_bytes", "Bytes of data files written", report.bytes_out as f64),
+        (
+            "last_run_input_bytes",
+            "Bytes read, decompressed",
+            report.total(|o| o.content_bytes) as f64,
+        ),
+        (
+            "last_run_output_bytes",
+            "Bytes of data files written",
+            report.bytes_out as f64,
+        ),
         (
             "last_run_peak_memory_bytes",
             "Peak resident memory",
@@ -61,7 +77,11 @@ fn text_of(
         gauge(&mut text, name, help)?;
         writeln!(text, "kolumn_ingest_{name} {value}")?;
     }
-    gauge(&mut text, "last_run_records", "Records by what became of them")?;
+    gauge(
+        &mut text,
+        "last_run_records",
+        "Records by what became of them",
+    )?;
     let fates = [
         ("row", report.total(|o| o.rows)),
         ("duplicate", report.total(|o| o.duplicates)),
@@ -69,7 +89,10 @@ fn text_of(
         ("filtered", report.total(|o| o.filtered)),
     ];
     for (fate, count) in fates {
-        writeln!(text, "kolumn_ingest_last_run_records{{fate=\"{fate}\"}} {count}")?;
+        writeln!(
+            text,
+            "kolumn_ingest_last_run_records{{fate=\"{fate}\"}} {count}"
+        )?;
     }
     Ok(text)
 }

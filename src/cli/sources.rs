@@ -122,15 +122,15 @@ pub fn resolve(
         });
         typed.collect()
     } else if args.names.is_empty() {
-        configured
-            .iter()
-            .map(|s| in_folder(s, plan))
-            .collect()
+        configured.iter().map(|s| in_folder(s, plan)).collect()
     } else {
         let find = |name: &String| {
             let found = configured.iter().find(|s| s.name.as_ref() == Some(name));
             found.map(|s| in_folder(s, plan)).ok_or_else(|| {
-                let known: Vec<_> = configured.iter().filter_map(|s| s.name.as_deref()).collect();
+                let known: Vec<_> = configured
+                    .iter()
+                    .filter_map(|s| s.name.as_deref())
+                    .collect();
                 Error::new(
                     ErrorKind::Usage,
                     format!("kolumn.toml has no source '{name}'"),
@@ -270,6 +270,8 @@ fn names<E: ValueEnum>() -> String {
 fn option_text(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        toml::Value::Integer(n) => n.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        other => format!("{other:?}"),
     }
 }

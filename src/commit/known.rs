@@ -288,7 +288,7 @@ fn for_each_identity(
         };
         identity.fingerprint(buffer)
     };
-    let mut buffer = Vec::new();
+    let mut buffer: Vec<u8> = Vec::new();
     for row in 0..batch.num_rows() {
         match table {
             TableName::Component if text("wrapper", row) == Some("plain") => {}

@@ -11,6 +11,7 @@
 pub mod batch;
 mod collect;
 pub mod plan;
+pub mod preview;
 mod rows;
 mod stream;
 

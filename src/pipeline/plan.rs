@@ -127,7 +127,11 @@ pub(crate) async fn can_be_redone(
 const SNIFFS_AT_ONCE: usize = 16;
 const SNIFFS_AHEAD: usize = 64;
 
-async fn sniff_blocking(object: ListedObject) -> Result<Option<Sniffed>> {
+/// Looks at the beginning of an object.
+///
+/// # Errors
+/// Errors of its store.
+pub(crate) async fn sniff_blocking(object: ListedObject) -> Result<Option<Sniffed>> {
     match tokio::task::spawn_blocking(move || sniff(&object)).await {
         Ok(sniffed) => sniffed,
         Err(e) => Err(Error::new(ErrorKind::Bug, "the reader broke").because(e)),
@@ -192,12 +196,8 @@ pub(crate) async fn plan(
                 continue;
             }
         };
-        let key = (cluster.clone(), sniffed.head_digest.clone());
-        let known = resume_offset(object, sniffed.compression, ledger.contents(&key)).await;
-        let (start, head_digest) = match known {
-            0 => outgrown_head(object, &sniffed, ledger, cluster.as_deref()).await,
-            start => (start, sniffed.head_digest.clone()),
-        };
+        let (start, head_digest) =
+            where_it_goes_on(object, &sniffed, ledger, cluster.as_deref()).await;
         if done.contains(&(object.uri.clone(), signed(start))) {
             continue;
         }
@@ -240,6 +240,20 @@ pub(crate) async fn plan(
         });
     }
     Ok(planned)
+}
+
+/// Where the content of an object goes on, and the digest it is known by.
+pub(crate) async fn where_it_goes_on(
+    object: &ListedObject,
+    sniffed: &Sniffed,
+    ledger: &Ledger,
+    cluster: Option<&str>,
+) -> (u64, String) {
+    let key = (cluster.map(str::to_owned), sniffed.head_digest.clone());
+    match resume_offset(object, sniffed.compression, ledger.contents(&key)).await {
+        0 => outgrown_head(object, sniffed, ledger, cluster).await,
+        start => (start, sniffed.head_digest.clone()),
+    }
 }
 
 /// Where a known content goes on; 0 for a new one. A plain file under its own name is trusted to

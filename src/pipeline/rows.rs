@@ -91,6 +91,10 @@ impl ContentKind {
         };
         Self { text, records, log }
     }
+
+    pub(crate) fn records(&self) -> &decode::Context {
+        &self.records
+    }
 }
 
 /// What is known of one decoded row beside its columns.

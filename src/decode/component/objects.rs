@@ -94,7 +94,10 @@ impl<'a> References<'a> {
 /// Gives the fields of a Kubernetes Event, as event.go logs it, `namespace` and `name` too, which it
 /// tells in `object` only; the older form of the line has them.
 pub(super) fn name_event(fields: &mut Vec<Field<'_>>) {
-    if fields.iter().any(|f| f.key == "name" || f.key == "namespace") {
+    if fields
+        .iter()
+        .any(|f| f.key == "name" || f.key == "namespace")
+    {
         return;
     }
     let object = fields.iter().find(|f| f.key == "object");
