@@ -172,15 +172,15 @@ pub(crate) async fn plan(
                     break;
                 }
             }
-            let sniffs = unknown
-                .into_iter()
-                .map(|object| async move { (object, sniff_blocking(object.clone()).await) });
-            ahead.extend(
-                futures::stream::iter(sniffs)
-                    .buffered(SNIFFS_AT_ONCE)
-                    .collect::<Vec<_>>()
-                    .await,
-            );
+            let sniffs: Vec<_> = unknown
+                .iter()
+                .map(|object| sniff_blocking((*object).clone()))
+                .collect();
+            let sniffed: Vec<_> = futures::stream::iter(sniffs)
+                .buffered(SNIFFS_AT_ONCE)
+                .collect()
+                .await;
+            ahead.extend(unknown.into_iter().zip(sniffed));
         }
         let Some((object, sniffed)) = ahead.pop_front() else {
             break;

@@ -49,10 +49,9 @@ impl Window {
             return true;
         };
         let end = day.checked_add_days(Days::new(1)).map(midnight);
-        !self
-            .since
+        self.since
             .zip(end)
-            .is_some_and(|(since, end)| end + SLACK_LOCAL <= since)
+            .is_none_or(|(since, end)| end + SLACK_LOCAL > since)
     }
 
     /// The first day, as a name would tell it, of which files are needed.

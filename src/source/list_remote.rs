@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use glob::{MatchOptions, Pattern};
 use object_store::{ObjectMeta, ObjectStoreExt as _, path::Path};
 
@@ -222,15 +222,10 @@ impl<'a> Place<'a> {
                     (folder, is_flat)
                 })
                 .collect();
-            let work = steps.into_iter().map(|(folder, is_flat)| async move {
-                let mut found = Found::default();
-                if is_flat {
-                    self.flat(&folder, None, &mut found).await?;
-                    return Ok((found, Vec::new()));
-                }
-                let below = self.level(&folder, &mut found).await?;
-                Ok::<_, Error>((found, below))
-            });
+            let work: Vec<_> = steps
+                .into_iter()
+                .map(|(folder, is_flat)| self.step(folder, is_flat).boxed())
+                .collect();
             let mut work = futures::stream::iter(work).buffer_unordered(FOLDERS_AT_ONCE);
             let mut next = Vec::new();
             while let Some(done) = work.next().await {
@@ -242,6 +237,18 @@ impl<'a> Place<'a> {
             folders = next;
         }
         Ok(())
+    }
+
+    /// Lists a folder in one of both ways.
+    async fn step(&self, folder: String, is_flat: bool) -> Result<(Found, Vec<String>)> {
+        let mut found = Found::default();
+        let below = if is_flat {
+            self.flat(&folder, None, &mut found).await?;
+            Vec::new()
+        } else {
+            self.level(&folder, &mut found).await?
+        };
+        Ok((found, below))
     }
 
     /// Lists one folder; gives the folders below it that are needed.

@@ -9,6 +9,7 @@
 use std::{
     fmt, io,
     io::Read,
+    ops::Range,
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -191,7 +192,7 @@ impl Remote {
     async fn fetch(
         &self,
         path: &Path,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         etag: Option<String>,
     ) -> Result<Block, Fault> {
         let mut bytes: Vec<u8> = Vec::new();
@@ -227,7 +228,7 @@ impl Remote {
     async fn fetch_rest(
         &self,
         path: &Path,
-        range: &std::ops::Range<u64>,
+        range: &Range<u64>,
         etag: &mut Option<String>,
         bytes: &mut Vec<u8>,
     ) -> object_store::Result<()> {
@@ -259,6 +260,9 @@ impl Remote {
         Ok(())
     }
 }
+
+/// A block that is being fetched.
+type Coming = mpsc::Receiver<Result<Block, Fault>>;
 
 struct Block {
     bytes: Vec<u8>,
@@ -320,7 +324,7 @@ pub(crate) struct RemoteReader {
     block: Vec<u8>,
     used: usize,
     is_broken: bool,
-    coming: Option<(std::ops::Range<u64>, mpsc::Receiver<Result<Block, Fault>>)>,
+    coming: Option<(Range<u64>, Coming)>,
 }
 
 impl RemoteReader {
@@ -329,7 +333,7 @@ impl RemoteReader {
     pub(crate) fn new(
         object: &ListedObject,
         remote: &Arc<Remote>,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         proof: Option<Proof>,
     ) -> Result<Self> {
         let etag = proof.is_some().then(|| etag_of(&object.version)).flatten();
@@ -363,7 +367,7 @@ impl RemoteReader {
         self.coming = Some((range.clone(), self.fetch(range)));
     }
 
-    fn fetch(&self, range: std::ops::Range<u64>) -> mpsc::Receiver<Result<Block, Fault>> {
+    fn fetch(&self, range: Range<u64>) -> Coming {
         let (remote, path, etag) = (
             Arc::clone(&self.remote),
             self.path.clone(),
