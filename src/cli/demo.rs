@@ -20,7 +20,7 @@ use crate::{
         Session,
         question::{self, Question},
     },
-    source::list::list_local,
+    source::list::{ListOptions, list},
     table::Archive,
 };
 

@@ -253,7 +253,6 @@ fn for_each_identity(
             .as_primitive_opt::<TimestampMicrosecondType>()?;
         (!column.is_null(row)).then(|| Micros(column.value(row)))
     };
-    let mut buffer = Vec::new();
     let audit = |row: usize, buffer: &mut Vec<u8>| {
         let identity = Identity {
             cluster,
