@@ -9,7 +9,6 @@
 -- column type: of EKS: api, audit, authenticator, controllerManager, scheduler, cloudControllerManager; else
 --   the component, or audit
 -- column messages: number of entries, of audit events
--- column cluster: with --cluster: the cluster; else null, all are added up
 -- column per: length of the step
 -- logs: $component
 -- chart: bars time messages by type per per
@@ -83,7 +82,6 @@ SELECT
     END AS time,
     type,
     sum(messages) AS messages,
-    $cluster AS "cluster",
     step AS per
 FROM spanned
 GROUP BY time, type, step

@@ -146,6 +146,17 @@ pub(super) async fn missing_bodies(
     Ok(notes.filter(|note| !note.is_empty()).collect())
 }
 
+/// The component that an EKS log type is written by.
+fn program(log_type: &str) -> &str {
+    match log_type {
+        "api" => "kube-apiserver",
+        "controllerManager" => "kube-controller-manager",
+        "scheduler" => "kube-scheduler",
+        "cloudControllerManager" => "cloud-controller-manager",
+        other => other,
+    }
+}
+
 /// One note for each component without any entry in the window, which names those that have some.
 pub(super) async fn missing_logs(
     session: &Session,
@@ -155,11 +166,12 @@ pub(super) async fn missing_logs(
     let wanted = match logs {
         Logs::Of(names) => names.clone(),
         Logs::Named(param) => match values.get(param) {
-            Some(Value::Text(name)) => vec![name.clone()],
+            Some(Value::Text(name)) => vec![program(name).to_owned()],
             _ => Vec::new(),
         },
     };
-    if wanted.is_empty() {
+    // `audit` is no component: its events are in a table of their own.
+    if wanted.is_empty() || wanted == ["audit"] {
         return Ok(Vec::new());
     }
     let of = |filter: &str| {
@@ -191,13 +203,13 @@ pub(super) async fn missing_logs(
         .collect())
 }
 
-/// What the archive holds in the window, in one line: of audit events, or of log entries too.
-pub(super) async fn window(session: &Session, values: &Values, logs: bool) -> Result<String> {
+/// What the archive holds in the window, in one line: audit events, and log entries if it has any.
+pub(super) async fn window(session: &Session, values: &Values) -> Result<String> {
     let bound = window_values(values);
-    let mut tables = vec![("audit", "stage_timestamp", "events")];
-    if logs {
-        tables.push(("component", "time", "log entries"));
-    }
+    let tables = [
+        ("audit", "stage_timestamp", "events"),
+        ("component", "time", "log entries"),
+    ];
     let mut inside = Vec::new();
     let mut ever = Vec::new();
     for (table, time, noun) in tables {
@@ -225,7 +237,7 @@ pub(super) async fn window(session: &Session, values: &Values, logs: bool) -> Re
             .collect();
         parts.join(" and ")
     };
-    let what = if logs {
+    let what = if ever.iter().any(|(_, noun, ..)| *noun != "events") {
         "events or log entries"
     } else {
         "events"

@@ -9,6 +9,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
+use futures::StreamExt as _;
 
 use super::bind;
 use super::dialect;
@@ -37,6 +38,8 @@ pub struct Question {
     pub logs: Option<Logs>,
     /// How its rows are drawn for people.
     pub chart: Option<Chart>,
+    /// Rows that it leaves out unless it is told not to.
+    pub left_out: Option<LeftOut>,
     /// What it costs, one line.
     pub cost: Option<String>,
     /// A command that asks it.
@@ -124,6 +127,17 @@ pub enum Logs {
     Of(Vec<String>),
     /// Entries of the component that this parameter names; of any if it is not given.
     Named(String),
+}
+
+/// Rows that a question leaves out as long as a parameter has its default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The parameter.
+    pub param: String,
+    /// Its value with which only these rows are answered.
+    pub only: String,
+    /// What they are and how they are shown.
+    pub what: String,
 }
 
 /// A chart of an answer: a bar for each step of time, a panel for each series. The names are those
@@ -289,7 +303,7 @@ impl Question {
             path,
             text,
             &[
-                "title", "param", "column", "needs", "logs", "chart", "cost", "example",
+                "title", "param", "column", "needs", "logs", "chart", "left-out", "cost", "example",
             ],
         )?;
         let query = one_query(path, text)?;
@@ -302,6 +316,7 @@ impl Question {
             needs: None,
             logs: None,
             chart: None,
+            left_out: None,
             cost: header::optional(path, &lines, "cost")?,
             example: header::optional(path, &lines, "example")?,
             sql: text.to_owned(),
@@ -323,6 +338,7 @@ impl Question {
                 "needs" => question.needs = Some(parse_needs(path, line)?),
                 "logs" => question.logs = Some(parse_logs(path, line)?),
                 "chart" => question.chart = Some(parse_chart(path, line)?),
+                "left-out" => question.left_out = Some(parse_left_out(path, line)?),
                 _ => {}
             }
         }
@@ -339,6 +355,13 @@ impl Question {
         {
             let what = format!("`${param}` is not a parameter");
             return Err(wrong(&self.path, at("logs"), what));
+        }
+        if let Some(left_out) = &self.left_out {
+            let param = self.params.iter().find(|p| p.name == left_out.param);
+            if !param.is_some_and(|p| p.choices.contains(&left_out.only)) {
+                let what = format!("`{}` is no choice of a parameter", left_out.only);
+                return Err(wrong(&self.path, at("left-out"), what));
+            }
         }
         if let Some(chart) = &self.chart {
             for column in [&chart.time, &chart.value, &chart.by, &chart.per] {
@@ -459,13 +482,45 @@ impl Question {
         if let Some(needs) = &self.needs {
             notes.extend(coverage::missing_bodies(session, &self.name, needs, values).await?);
         }
+        notes.extend(self.left_out_rows(session, values).await?);
         if let Some(logs) = &self.logs {
             notes.extend(coverage::missing_logs(session, logs, values).await?);
         }
         if rows == 0 {
-            notes.push(coverage::window(session, values, self.logs.is_some()).await?);
+            notes.push(coverage::window(session, values).await?);
         }
         Ok(notes)
+    }
+}
+
+impl Question {
+    /// How many rows are left out, if a parameter has its default.
+    async fn left_out_rows(&self, session: &Session, values: &Values) -> Result<Option<String>> {
+        let Some(left_out) = &self.left_out else {
+            return Ok(None);
+        };
+        let is_default = self.params.iter().any(|param| {
+            param.name == left_out.param
+                && matches!(
+                    (&param.absent, values.get(&param.name)),
+                    (Absent::Default(default), Some(Value::Text(given))) if default == given
+                )
+        });
+        if !is_default {
+            return Ok(None);
+        }
+        let mut values = values.clone();
+        let only = Value::Text(left_out.only.clone());
+        values.insert(left_out.param.clone(), only);
+        if let Some(limit) = values.get_mut("limit") {
+            *limit = Value::Int(i64::MAX);
+        }
+        let mut answer = self.ask(session, &values).await?;
+        let mut rows = 0;
+        while let Some(batch) = answer.batches.next().await {
+            rows += batch?.num_rows();
+        }
+        Ok((rows > 0).then(|| format!("{rows} rows are left out: {}", left_out.what)))
     }
 }
 
@@ -602,6 +657,24 @@ fn parse_logs(path: &str, line: &Line) -> Result<Logs> {
             "expected `-- logs: COMPONENT, …` or `-- logs: $PARAMETER`",
         )),
         _ => Ok(Logs::Of(names)),
+    }
+}
+
+/// `-- left-out PARAM=CHOICE: what`.
+fn parse_left_out(path: &str, line: &Line) -> Result<LeftOut> {
+    match line.words.split_once('=') {
+        Some((param, only)) if !param.is_empty() && !only.is_empty() && !line.value.is_empty() => {
+            Ok(LeftOut {
+                param: param.to_owned(),
+                only: only.to_owned(),
+                what: line.value.clone(),
+            })
+        }
+        _ => Err(wrong(
+            path,
+            line.number,
+            "expected `-- left-out PARAM=CHOICE: what these rows are, and how they are shown`",
+        )),
     }
 }
 
