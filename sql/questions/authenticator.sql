@@ -130,7 +130,7 @@ SELECT
     coalesce(sum(asked), 0) AS requests,
     min(first_asked) AS first_request,
     max(last_asked) AS last_request,
-    string_agg(CASE WHEN place <= 8 THEN concat_ws(' ', verb, resource, asked) END, ', ' ORDER BY place) AS what,
+    string_agg(CASE WHEN place <= 8 AND verb IS NOT NULL THEN concat_ws(' ', verb, resource, asked) END, ', ' ORDER BY place) AS what,
     max(ips) AS source_ips,
     error,
     cluster

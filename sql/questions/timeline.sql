@@ -93,31 +93,39 @@ asked AS (
       )
       AND ($name IS NULL OR name = $name)
 ),
--- An Event that a request brought is not told again by a sample or a line of the same minute.
+-- An Event that a request brought is not told again by a sample or a line of the same minute, nor one that
+-- a sample tells by a line.
 reported AS (
     SELECT
         *,
-        max(CASE source WHEN 'audit' THEN time END) OVER (
-            PARTITION BY cluster, lower(kind), namespace, name, reason, message ORDER BY time ROWS UNBOUNDED PRECEDING
-        ) AS audit_before,
-        min(CASE source WHEN 'audit' THEN time END) OVER (
-            PARTITION BY cluster, lower(kind), namespace, name, reason, message
-            ORDER BY time ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
-        ) AS audit_after,
+        max(CASE source WHEN 'audit' THEN happened END) OVER earlier AS audit_before,
+        min(CASE source WHEN 'audit' THEN happened END) OVER later AS audit_after,
+        max(CASE source WHEN 'inventory' THEN happened END) OVER earlier AS sample_before,
+        min(CASE source WHEN 'inventory' THEN happened END) OVER later AS sample_after,
         row_number() OVER (
-            PARTITION BY cluster, lower(kind), namespace, name, reason, message, source,
-                CASE source WHEN 'inventory' THEN coalesce(last_time, time) ELSE time END
-            ORDER BY time
+            PARTITION BY cluster, lower(kind), namespace, name, reason, message, source, happened ORDER BY time, audit_id
         ) AS seen
-    FROM event_reports
-    WHERE ($since IS NULL OR time >= $since)
-      AND ($until IS NULL OR time < $until)
-      AND ($cluster IS NULL OR cluster = $cluster)
-      AND ($node IS NULL OR host = $node OR (lower(kind) = 'node' AND name = $node))
-      AND ($namespace IS NULL OR namespace = $namespace OR (lower(kind) = 'namespace' AND name = $namespace))
-      AND ($pod IS NULL OR (lower(kind) = 'pod' AND name = $pod))
-      AND ($kind IS NULL OR lower(kind) = lower($kind))
-      AND ($name IS NULL OR name = $name)
+    FROM (
+        SELECT *, CASE source WHEN 'inventory' THEN coalesce(last_time, time) ELSE time END AS happened
+        FROM event_reports
+        WHERE ($since IS NULL OR time >= $since)
+          AND ($until IS NULL OR time < $until)
+          AND ($cluster IS NULL OR cluster = $cluster)
+          AND ($node IS NULL OR host = $node OR (lower(kind) = 'node' AND name = $node))
+          AND ($namespace IS NULL OR namespace = $namespace OR (lower(kind) = 'namespace' AND name = $namespace))
+          AND ($pod IS NULL OR (lower(kind) = 'pod' AND name = $pod))
+          AND ($kind IS NULL OR lower(kind) = lower($kind))
+          AND ($name IS NULL OR name = $name)
+    )
+    WINDOW
+        earlier AS (
+            PARTITION BY cluster, lower(kind), namespace, name, reason, message
+            ORDER BY happened ROWS UNBOUNDED PRECEDING
+        ),
+        later AS (
+            PARTITION BY cluster, lower(kind), namespace, name, reason, message
+            ORDER BY happened ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
+        )
 ),
 logged AS (
     SELECT
@@ -163,15 +171,22 @@ told AS (
     WHERE $heartbeats = 'yes' OR heartbeat = ($heartbeats = 'only')
     UNION ALL
     SELECT
-        time, 'event', coalesce(reporter, actor), concat_ws(' ', type, reason),
-        concat_ws(' ', kind, nullif(concat_ws('/', namespace, name), '')), message, host, source, audit_id, cluster
+        happened, 'event', coalesce(reporter, actor), concat_ws(' ', type, reason),
+        concat_ws(' ', kind, nullif(concat_ws('/', namespace, name), '')), message,
+        coalesce(host, CASE lower(kind) WHEN 'node' THEN name END), source, audit_id, cluster
     FROM reported
     WHERE $heartbeats <> 'only'
-      AND seen = 1
+      AND (seen = 1 OR source = 'audit')
+      AND ($since IS NULL OR happened >= $since)
       AND (
           source = 'audit'
-          OR NOT coalesce(audit_before >= time - INTERVAL '1 minute', false)
-          AND NOT coalesce(audit_after <= time + INTERVAL '1 minute', false)
+          OR NOT coalesce(audit_before >= happened - INTERVAL '1 minute', false)
+          AND NOT coalesce(audit_after <= happened + INTERVAL '1 minute', false)
+      )
+      AND (
+          source <> 'component'
+          OR NOT coalesce(sample_before >= happened - INTERVAL '1 minute', false)
+          AND NOT coalesce(sample_after <= happened + INTERVAL '1 minute', false)
       )
     UNION ALL
     SELECT
