@@ -86,7 +86,7 @@ judged AS (
 ),
 asked AS (
     SELECT
-        cluster AS in_cluster, username AS user_name, verb, nullif(concat_ws('/', resource, subresource), '') AS resource,
+        cluster AS in_cluster, username AS user_name, verb, nullif(concat_ws('/', resource, subresource), '') AS asked_of,
         json_as_text(user_extra, 'accessKeyId', 0) AS audit_key,
         coalesce(json_as_text(user_extra, 'canonicalArn', 0), json_as_text(user_extra, 'arn', 0)) AS audit_arn,
         array_to_string(source_ips, ', ') AS ips,
@@ -98,13 +98,13 @@ asked AS (
       AND ($since IS NULL OR stage_timestamp >= $since)
       AND ($until IS NULL OR stage_timestamp < $until)
       AND ($user IS NULL OR username = $user)
-    GROUP BY in_cluster, user_name, verb, resource, audit_key, audit_arn, ips
+    GROUP BY in_cluster, user_name, verb, asked_of, audit_key, audit_arn, ips
 ),
 -- One row an identity and kind of request.
 joined AS (
     SELECT
         cluster, result, arn, username, access_key_id, error, time, last_time, times, groups, client,
-        verb, coalesce(resource, 'url') AS resource,
+        verb, coalesce(asked_of, 'url') AS resource,
         sum(asked) AS asked, min(first_asked) AS first_asked, max(last_asked) AS last_asked,
         max(ips) AS ips
     FROM judged
@@ -117,7 +117,7 @@ joined AS (
             ELSE audit_arn IS NULL OR audit_arn = arn
         END
     GROUP BY
-        cluster, result, arn, username, access_key_id, error, time, last_time, times, groups, client, verb, resource
+        cluster, result, arn, username, access_key_id, error, time, last_time, times, groups, client, verb, asked_of
 ),
 ranked AS (
     SELECT *, row_number() OVER (

@@ -138,7 +138,7 @@ changes AS (
             lead(time) OVER (PARTITION BY cluster, node, life, type ORDER BY position, time), deleted
         ) AS ended
     FROM compared
-    WHERE before IS DISTINCT FROM status
+    WHERE (before IS DISTINCT FROM status)
       AND NOT (status = 'not True' AND coalesce(before IN ('False', 'Unknown'), false))
 )
 SELECT

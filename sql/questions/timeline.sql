@@ -72,7 +72,7 @@ asked AS (
             AND events.resource = 'nodes' AND events.subresource = 'status'
     )
     WHERE stage IN ('ResponseComplete', 'Panic')
-      AND resource IS DISTINCT FROM 'events'
+      AND (resource IS DISTINCT FROM 'events')
       AND (api_group IS NULL OR api_group NOT IN ('authorization.k8s.io', 'authentication.k8s.io'))
       AND ($reads OR verb NOT IN ('get', 'list', 'watch', 'head', 'options'))
       AND ($since IS NULL OR stage_timestamp >= $since)
@@ -132,7 +132,7 @@ logged AS (
         time, component, severity, array_to_string(objects, ' ') AS objects, message, fields,
         coalesce(node, source_node) AS node, cluster
     FROM component
-    WHERE message IS DISTINCT FROM 'Event occurred'
+    WHERE (message IS DISTINCT FROM 'Event occurred')
       AND NOT starts_with(coalesce(message, ''), 'Event(v1.ObjectReference{')
       AND ($since IS NULL OR time >= $since)
       AND ($until IS NULL OR time < $until)

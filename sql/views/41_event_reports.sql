@@ -40,7 +40,7 @@ SELECT
         coalesce(told_namespace, CASE WHEN contains(object, '/') THEN split_part(object, '/', 1) END), ''
     ),
     coalesce(told_name, CASE WHEN contains(object, '/') THEN split_part(object, '/', 2) ELSE object END),
-    event_message, CAST(NULL AS BIGINT), time, time, component, source_node, NULL, NULL, NULL
+    event_message, CAST(NULL AS BIGINT), time AS first_time, time AS last_time, component, source_node, NULL, NULL, NULL
 FROM (
     SELECT
         cluster, time, component, source_node,
