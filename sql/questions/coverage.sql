@@ -1,17 +1,18 @@
 -- title: What does the archive hold, hour by hour, and where was it blind?
 -- param limit int default 10000: at most so many rows, the first
 -- column cluster: the cluster
--- column category: what it came from: the AKS category, else the format
--- column api_server: replica, where the log tells
--- column hour: the hour, of stage_timestamp
--- column events: number of events, duplicates left out
+-- column table: audit, component or inventory
+-- column category: what it came from: the AKS category, else the format; the component; the polled table
+-- column api_server: replica, where the log tells; of `component` the node or pod that wrote
+-- column hour: the hour
+-- column events: number of events, entries or samples, duplicates left out
 -- column bytes: their bytes in the log as received; null where several events came in one record
 -- column first: first event of the hour
 -- column last: last event of the hour
 -- column hours_missing: whole hours without any event since the row before
 -- column silent_minutes: minutes of this hour without any event, before its first and after its
 --   last minute only if there are events before and after this hour
--- column metadata_percent: events logged at level Metadata: no bodies
+-- column metadata_percent: events logged at level Metadata: no bodies; null for what is not audit
 -- column request_percent: events logged at level Request: request bodies only
 -- column request_response_percent: events logged at level RequestResponse
 -- column skipped: events with a body skipped by AKS (skipped-too-big-size-object)
@@ -19,12 +20,13 @@
 -- column objects: source objects that brought these events
 -- column duplicates: records of these objects, whole, that were stored before
 -- column rejected: records of these objects, whole, that could not be decoded
--- cost: reads no bodies, but every event of the window
+-- cost: reads no bodies and texts, but every event, entry and sample of the window
 -- example: kolumn ask coverage --cluster aks-prod --since 7d
 
 WITH
 minutes AS (
     SELECT
+        'audit' AS in_table,
         events.cluster AS in_cluster,
         coalesce(
             json_get_str(envelope, 'category'), json_get_str(envelope, 'Category'),
@@ -47,6 +49,26 @@ minutes AS (
       AND ($until IS NULL OR stage_timestamp < $until)
       AND ($cluster IS NULL OR cluster = $cluster)
     GROUP BY in_cluster, category, api_server, source_uri, minute
+    UNION ALL
+    SELECT
+        'component', component.cluster, coalesce(component.component, 'unknown') AS category,
+        coalesce(source_node, source_pod) AS writer, source_uri, date_trunc('minute', time) AS minute,
+        count(*), sum(record_bytes), min(time), max(time), NULL, NULL, NULL, NULL, NULL
+    FROM component
+    WHERE ($since IS NULL OR time >= $since)
+      AND ($until IS NULL OR time < $until)
+      AND ($cluster IS NULL OR cluster = $cluster)
+    GROUP BY component.cluster, category, writer, source_uri, minute
+    UNION ALL
+    SELECT
+        'inventory', inventory.cluster, coalesce(source_table, 'unknown') AS category, NULL, source_uri,
+        date_trunc('minute', time) AS minute,
+        count(*), sum(record_bytes), min(time), max(time), NULL, NULL, NULL, NULL, NULL
+    FROM inventory
+    WHERE ($since IS NULL OR time >= $since)
+      AND ($until IS NULL OR time < $until)
+      AND ($cluster IS NULL OR cluster = $cluster)
+    GROUP BY inventory.cluster, category, source_uri, minute
 ),
 -- Range states are rows of their own; only committed ones brought anything.
 brought AS (
@@ -57,18 +79,18 @@ brought AS (
 ),
 sources AS (
     SELECT
-        in_cluster, category, api_server, hour,
+        in_cluster, in_table, category, api_server, hour,
         count(*) AS objects, sum(duplicates) AS duplicates, sum(rejected) AS rejected
     FROM (
-        SELECT DISTINCT in_cluster, category, api_server, date_trunc('hour', minute) AS hour, source_uri
+        SELECT DISTINCT in_cluster, in_table, category, api_server, date_trunc('hour', minute) AS hour, source_uri
         FROM minutes
     )
     LEFT JOIN brought ON source_uri = object_uri
-    GROUP BY in_cluster, category, api_server, hour
+    GROUP BY in_cluster, in_table, category, api_server, hour
 ),
 hours AS (
     SELECT
-        in_cluster, category, api_server,
+        in_cluster, in_table, category, api_server,
         date_trunc('hour', minute) AS hour,
         sum(events) AS events,
         sum(bytes) AS bytes,
@@ -81,7 +103,7 @@ hours AS (
         sum(skipped) AS skipped,
         sum(truncated) AS truncated
     FROM minutes
-    GROUP BY in_cluster, category, api_server, hour
+    GROUP BY in_cluster, in_table, category, api_server, hour
 ),
 gaps AS (
     SELECT
@@ -91,10 +113,11 @@ gaps AS (
         CASE WHEN lag(hour) OVER stream IS NULL THEN date_part('minute', first) ELSE 0 END AS from_minute,
         CASE WHEN lead(hour) OVER stream IS NULL THEN date_part('minute', last) ELSE 59 END AS to_minute
     FROM hours
-    WINDOW stream AS (PARTITION BY in_cluster, category, api_server ORDER BY hour)
+    WINDOW stream AS (PARTITION BY in_cluster, in_table, category, api_server ORDER BY hour)
 )
 SELECT
     gaps.in_cluster AS "cluster",
+    gaps.in_table AS "table",
     gaps.category,
     gaps.api_server,
     gaps.hour,
@@ -115,8 +138,9 @@ SELECT
 FROM gaps
 JOIN sources
     ON gaps.in_cluster = sources.in_cluster
+    AND gaps.in_table = sources.in_table
     AND gaps.category = sources.category
     AND (gaps.api_server IS NOT DISTINCT FROM sources.api_server)
     AND gaps.hour = sources.hour
-ORDER BY "cluster", category, api_server, hour
+ORDER BY "cluster", "table", category, api_server, hour
 LIMIT $limit

@@ -3,14 +3,15 @@
 -- param lookback duration default 1d: how long before --since to read, to know what held at its start
 -- column node: the node
 -- column from: the state before; null: the first that is known, or the first of a node created anew
--- column to: the state after: True, False or Unknown
--- column since: when the request that changed it was answered
+-- column to: the state after: True, False or Unknown; samples do not tell the last two apart: `not True`
+-- column since: when the request that changed it was answered; of samples, the first that shows it
 -- column until: when the next change came or the node was deleted; null: still so at the end of the window
 -- column duration: until minus since
 -- column reason: reason of the state after
 -- column message: message of the state after
 -- column reporter: who made the request: the kubelet, or the node controller when the kubelet is silent
--- column source: `observed` in the answer, or `merged`: from the request alone, its answer being missing
+-- column source: `observed` in the answer, `merged`: from the request alone, its answer being missing, or
+--   `inventory sample`: polled once a minute, where audit tells of no node of the cluster
 -- needs: resource=nodes subresource=status body=response verbs=patch,update
 -- cost: reads no bodies; reads `lookback` more than the window
 -- example: kolumn ask node-ready-history --node aks-nodepool1-26474021-vmss000009
@@ -22,8 +23,34 @@
 -- `since` is the time of the request, not the condition's lastTransitionTime: that is cut to seconds,
 -- comes from the clock of whoever reports, and the request is when the cluster learned of it.
 --
--- node-conditions is the same for every condition: change both together.
-WITH said AS (
+-- Polled samples (KubeNodeInventory) fill the ten minutes in which audit has no status of any node of the
+-- cluster: they are coarser, and have neither reason nor reporter.
+--
+-- node-conditions is the same for every condition, without samples: change both together.
+WITH
+known AS (
+    SELECT DISTINCT cluster AS in_cluster, date_bin(INTERVAL '10 minutes', time) AS bin
+    FROM node_conditions
+    WHERE type = 'Ready'
+      AND ($cluster IS NULL OR cluster = $cluster)
+      AND ($since IS NULL OR time >= $since - $lookback)
+      AND ($until IS NULL OR time < $until)
+),
+samples AS (
+    SELECT
+        cluster, coalesce(name, node) AS node, object_uid AS uid, time,
+        CASE WHEN contains(',' || replace(status, ' ', '') || ',', ',Ready,') THEN 'True' ELSE 'not True' END AS status,
+        date_bin(INTERVAL '10 minutes', time) AS sample_bin
+    FROM inventory
+    WHERE source_table = 'KubeNodeInventory'
+      AND coalesce(name, node) IS NOT NULL
+      AND status IS NOT NULL
+      AND ($node IS NULL OR name = $node OR (name IS NULL AND node = $node))
+      AND ($cluster IS NULL OR cluster = $cluster)
+      AND ($since IS NULL OR time >= $since - $lookback)
+      AND ($until IS NULL OR time < $until)
+),
+said AS (
     SELECT cluster, node, uid, time, change_order, type, status, reason, message, reporter, source, NULL AS boundary
     FROM node_conditions
     WHERE type = 'Ready'
@@ -39,6 +66,10 @@ WITH said AS (
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since - $lookback)
       AND ($until IS NULL OR time < $until)
+    UNION ALL
+    SELECT cluster, node, uid, time, NULL, 'Ready', status, NULL, NULL, NULL, 'inventory sample', NULL
+    FROM samples
+    LEFT ANTI JOIN known ON cluster = in_cluster AND sample_bin = bin
 ),
 -- Bodies tell the uid; requests without one belong to the life that creates and deletes mark off.
 numbered AS (
@@ -107,7 +138,8 @@ changes AS (
             lead(time) OVER (PARTITION BY cluster, node, life, type ORDER BY position, time), deleted
         ) AS ended
     FROM compared
-    WHERE before IS DISTINCT FROM status
+    WHERE (before IS DISTINCT FROM status)
+      AND NOT (status = 'not True' AND coalesce(before IN ('False', 'Unknown'), false))
 )
 SELECT
     node,

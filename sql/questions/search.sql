@@ -1,27 +1,31 @@
--- title: In which events does a text occur, bodies included?
+-- title: In which events and log entries does a text occur, bodies included?
 -- param text text required: the text, whatever its case; also across punctuation, as in azure-vote or
 --   "image":"nginx
 -- param oldest flag default false: the oldest first; else the newest
+-- param table choice audit|component optional: only audit events, or only log entries of components
 -- param user text optional: only this user name, real or impersonated
 -- param namespace text optional: only this namespace
 -- param resource text optional: only this resource, plural
 -- param verb text optional: only this verb
 -- param limit int default 100: at most so many rows
--- column time: when the stage was reached
+-- column time: when the stage was reached, or the entry written
+-- column table: audit, or component: log entries, which have no stage, verb, code and user
 -- column stage: stage of the request
 -- column verb: what was asked for
 -- column response_code: the HTTP status
 -- column user: who asked
--- column user_agent: the tool, as it names itself
--- column object: resource/subresource namespace/name
--- column found_in: the columns of `events` that hold the text
+-- column user_agent: the tool, as it names itself; the component that wrote the entry
+-- column object: resource/subresource namespace/name; objects that the entry names
+-- column found_in: the columns of `events` or `component` that hold the text
 -- column excerpt: the text with what stands around it in the first of these columns; null where it
 --   stands there in another form, such as \u003c for <
 -- column cluster: the cluster
 -- column audit_id: for `kolumn ask event --audit-id`
--- cost: reads the bodies of the window; narrow it with --since, --until, --namespace or --resource
+-- cost: reads the bodies and log entries of the window; narrow it with --since, --until, --namespace or --resource
 -- example: kolumn ask search --text azure-vote
 
+-- A filter by user, resource or verb leaves log entries out. Polled samples (`inventory`) are not searched:
+-- the same text would be found once a minute.
 WITH
 -- Every column that holds text of the event itself; the others were read from these.
 found AS (
@@ -36,6 +40,7 @@ found AS (
     WHERE ($since IS NULL OR stage_timestamp >= $since)
       AND ($until IS NULL OR stage_timestamp < $until)
       AND ($cluster IS NULL OR cluster = $cluster)
+      AND coalesce($table, 'audit') = 'audit'
       AND ($user IS NULL OR username = $user OR impersonated_username = $user)
       AND ($namespace IS NULL OR namespace = $namespace)
       AND ($resource IS NULL OR resource = $resource)
@@ -54,6 +59,28 @@ found AS (
         cluster,
         audit_id,
         stage
+    LIMIT $limit
+),
+written AS (
+    SELECT
+        time, component, array_to_string(objects, ', ') AS objects, source_node, source_pod, record, cluster, audit_id,
+        source_uri, source_offset
+    FROM component
+    WHERE ($since IS NULL OR time >= $since)
+      AND ($until IS NULL OR time < $until)
+      AND ($cluster IS NULL OR cluster = $cluster)
+      AND ($namespace IS NULL OR namespace = $namespace)
+      AND coalesce($table, 'component') = 'component'
+      AND $user IS NULL
+      AND $resource IS NULL
+      AND $verb IS NULL
+      AND text_matches($text, record, component, source_node, source_pod)
+    ORDER BY
+        CASE WHEN $oldest THEN time END,
+        CASE WHEN NOT $oldest THEN time END DESC,
+        cluster,
+        source_uri,
+        source_offset
     LIMIT $limit
 ),
 -- Where it was found is looked up only for the rows that are shown.
@@ -120,33 +147,58 @@ places AS (
             WHEN text_matches($text, envelope) THEN envelope
         END AS found_text
     FROM found
+),
+shown AS (
+    SELECT
+        stage_timestamp AS time,
+        'audit' AS "table",
+        stage,
+        verb,
+        response_code,
+        username AS user,
+        user_agent,
+        concat_ws(
+            ' ',
+            nullif(concat_ws('/', resource, subresource), ''),
+            nullif(concat_ws('/', namespace, name), '')
+        ) AS object,
+        found_in,
+        CASE
+            WHEN contains(lower(found_text), lower($text)) THEN substr(
+                found_text,
+                greatest(1, strpos(lower(found_text), lower($text)) - 40),
+                character_length($text) + 80
+            )
+        END AS excerpt,
+        cluster,
+        audit_id
+    FROM places
+    UNION ALL
+    SELECT
+        time, 'component', NULL, NULL, NULL, NULL, component, nullif(objects, ''),
+        concat_ws(
+            ', ',
+            CASE WHEN text_matches($text, record) THEN 'record' END,
+            CASE WHEN text_matches($text, component) THEN 'component' END,
+            CASE WHEN text_matches($text, source_node) THEN 'source_node' END,
+            CASE WHEN text_matches($text, source_pod) THEN 'source_pod' END
+        ),
+        CASE
+            WHEN contains(lower(record), lower($text)) THEN substr(
+                record, greatest(1, strpos(lower(record), lower($text)) - 40), character_length($text) + 80
+            )
+        END,
+        cluster, audit_id
+    FROM written
 )
-SELECT
-    stage_timestamp AS time,
-    stage,
-    verb,
-    response_code,
-    username AS user,
-    user_agent,
-    concat_ws(
-        ' ',
-        nullif(concat_ws('/', resource, subresource), ''),
-        nullif(concat_ws('/', namespace, name), '')
-    ) AS object,
-    found_in,
-    CASE
-        WHEN contains(lower(found_text), lower($text)) THEN substr(
-            found_text,
-            greatest(1, strpos(lower(found_text), lower($text)) - 40),
-            character_length($text) + 80
-        )
-    END AS excerpt,
-    cluster,
-    audit_id
-FROM places
+SELECT *
+FROM shown
 ORDER BY
-    CASE WHEN $oldest THEN stage_timestamp END,
-    CASE WHEN NOT $oldest THEN stage_timestamp END DESC,
+    CASE WHEN $oldest THEN time END,
+    CASE WHEN NOT $oldest THEN time END DESC,
     cluster,
     audit_id,
-    stage
+    stage,
+    "table",
+    excerpt
+LIMIT $limit

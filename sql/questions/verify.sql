@@ -4,13 +4,15 @@
 -- column verdict: ok, or what is wrong
 -- column object_uri: the object that was read
 -- column records: records read, as the ledger says
--- column rows: of these became rows of `audit`, as the ledger says
--- column rows_now: rows of `audit` that name this object
+-- column rows: of these became rows of `audit`, `component` or `inventory`, as the ledger says
+-- column rows_now: rows of these tables that name this object
 -- column rows_difference: rows_now - rows: below zero rows are missing, above zero there are too many
 -- column duplicates: records stored before, as the ledger says
 -- column rejected: records that could not be decoded, as the ledger says
 -- column rejected_now: rows of `rejected` that name this object
 -- column uncounted: records - rows - duplicates - rejected: not zero is a fault of ours
+-- column filtered: records dropped by the source's settings, and wrappers without a log line; not among `records`
+-- column continuations: lines that are part of the row of an earlier line; not among `records`
 -- column open_batches: batches planned and neither committed nor abandoned: the next ingest does them
 -- column waiting_bytes: bytes of a half-written last record, left for the next ingest
 -- column ended_early: why it could not be read to its end
@@ -19,7 +21,15 @@
 
 WITH
 kept_rows AS (
-    SELECT source_uri, count(*) AS rows_now FROM audit GROUP BY source_uri
+    SELECT source_uri, sum(stored) AS rows_now
+    FROM (
+        SELECT source_uri, count(*) AS stored FROM audit GROUP BY source_uri
+        UNION ALL
+        SELECT source_uri, count(*) FROM component GROUP BY source_uri
+        UNION ALL
+        SELECT source_uri, count(*) FROM inventory GROUP BY source_uri
+    )
+    GROUP BY source_uri
 ),
 kept_rejected AS (
     SELECT source_uri, count(*) AS rejected_now FROM rejected GROUP BY source_uri
@@ -37,6 +47,8 @@ objects AS (
         sum(CASE WHEN state = 'committed' THEN rows ELSE 0 END) AS rows,
         sum(CASE WHEN state = 'committed' THEN duplicates ELSE 0 END) AS duplicates,
         sum(CASE WHEN state = 'committed' THEN rejected ELSE 0 END) AS rejected,
+        sum(CASE WHEN state = 'committed' THEN filtered ELSE 0 END) AS filtered,
+        sum(CASE WHEN state = 'committed' THEN continuations ELSE 0 END) AS continuations,
         count(DISTINCT CASE WHEN NOT closed THEN ledger.batch END) AS open_batches,
         last_value(CASE WHEN state = 'committed' THEN waiting_bytes END ORDER BY state = 'committed', recorded_at) AS waiting_bytes,
         last_value(CASE WHEN state = 'committed' THEN ended_early END ORDER BY state = 'committed', recorded_at) AS ended_early
@@ -54,6 +66,8 @@ compared AS (
         coalesce(duplicates, 0) AS duplicates,
         coalesce(rejected, 0) AS rejected,
         coalesce(rejected_now, 0) AS rejected_now,
+        coalesce(filtered, 0) AS filtered,
+        coalesce(continuations, 0) AS continuations,
         coalesce(open_batches, 0) AS open_batches,
         coalesce(waiting_bytes, 0) AS waiting_bytes,
         ended_early
@@ -88,6 +102,8 @@ SELECT
     rejected,
     rejected_now,
     records - rows - duplicates - rejected AS uncounted,
+    filtered,
+    continuations,
     open_batches,
     waiting_bytes,
     ended_early

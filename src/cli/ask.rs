@@ -10,10 +10,13 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::plan::{LimitArgs, OutputArgs, Plan};
 use crate::error::{Error, ErrorKind, Result};
-use crate::output::{self, terminal};
-use crate::query::Session;
-use crate::query::question::{self, Absent, Param, ParamKind, Question, Values};
+use crate::output::chart::Axes;
+use crate::output::{self, Format, Output, terminal};
+use crate::query::question::{self, Absent, Param, ParamKind, Question, Value, Values};
+use crate::query::{Answer, Session};
 use crate::table::Archive;
+
+const NO_CHART: &str = "no-chart";
 
 /// What was typed after `ask`.
 #[derive(Debug, Clone, Default)]
@@ -63,16 +66,30 @@ pub fn with_questions(ask: Command, questions: &[Question]) -> Command {
 }
 
 fn question_command(question: &Question) -> Command {
-    let command = Command::new(question.name.clone()).args(question.params.iter().map(flag));
+    let command = Command::new(question.name.clone()).args(flags(question));
     // The title comes last: each group of flags brings a description of its own.
     LimitArgs::augment_args(OutputArgs::augment_args(command))
         .about(question.title.clone())
         .after_help(after_help(question))
 }
 
+/// The flags of a question: its parameters, and one to have a table where it draws a chart.
+fn flags(question: &Question) -> Vec<Arg> {
+    let mut flags: Vec<Arg> = question.params.iter().map(flag).collect();
+    if question.chart.is_some() {
+        let arg = Arg::new(NO_CHART).long(NO_CHART);
+        flags.push(
+            arg.action(ArgAction::SetTrue)
+                .help("Show the rows, not the chart"),
+        );
+    }
+    flags
+}
+
 fn flag(param: &Param) -> Arg {
     let kind = match param.kind {
         ParamKind::TextList => "TEXT,…".to_owned(),
+        ParamKind::Choice => param.choices.join("|"),
         kind => kind.as_str().to_uppercase(),
     };
     let arg = Arg::new(param.name.clone())
@@ -145,11 +162,43 @@ pub async fn run(args: AskArgs, plan: &Plan, questions: &[Question]) -> Result<E
         terminal::note(&question.to_sql(&values)?);
     }
     let answer = question.ask(&session, &values).await?;
-    let rows = output::write(answer.schema, answer.batches, &output).await?;
+    let bare = question.chart.is_some() && matches.get_flag(NO_CHART);
+    let rows = show(question, &values, answer, &output, bare).await?;
     for note in question.notes(&session, &values, rows).await? {
         terminal::note(&format!("note: {note}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Draws the answer if it has a chart and people read it, else writes its rows.
+pub(super) async fn show(
+    question: &Question,
+    values: &Values,
+    answer: Answer,
+    output: &Output,
+    bare: bool,
+) -> Result<u64> {
+    match &question.chart {
+        Some(chart) if output.format == Format::Table && output.file.is_none() && !bare => {
+            let time = |name: &str| match values.get(name) {
+                Some(Value::Time(time)) => Some(*time),
+                _ => None,
+            };
+            let axes = Axes {
+                time: chart.time.clone(),
+                value: chart.value.clone(),
+                by: chart.by.clone(),
+                per: chart.per.clone(),
+                since: time("since"),
+                until: time("until"),
+            };
+            let batches = answer.collect().await?;
+            let (lines, rows) = output::chart::draw(&batches, &axes, output)?;
+            terminal::print(&lines.join("\n"));
+            Ok(rows)
+        }
+        _ => output::write(answer.schema, answer.batches, output).await,
+    }
 }
 
 fn given(question: &Question, matches: &ArgMatches, plan: &Plan) -> Result<Values> {
@@ -164,7 +213,8 @@ fn given(question: &Question, matches: &ArgMatches, plan: &Plan) -> Result<Value
     Ok(values)
 }
 
-/// Reads the flags of a question from one line, for the shell.
+/// Reads the flags of a question from one line, for the shell: its values, and true if the rows of a
+/// question that has a chart are to be shown.
 ///
 /// # Errors
 /// `Usage` with clap's words.
@@ -172,16 +222,17 @@ pub(super) fn from_line(
     question: &Question,
     words: Vec<String>,
     plan: &Plan,
-) -> Result<Option<Values>> {
+) -> Result<Option<(Values, bool)>> {
     let command = Command::new(question.name.clone())
-        .args(question.params.iter().map(flag))
+        .args(flags(question))
         .about(question.title.clone())
         .after_help(after_help(question))
         .no_binary_name(true);
     match command.try_get_matches_from(words) {
         Ok(matches) => {
             let values = question.complete(given(question, &matches, plan)?, &plan.times())?;
-            Ok(Some(values))
+            let bare = question.chart.is_some() && matches.get_flag(NO_CHART);
+            Ok(Some((values, bare)))
         }
         Err(e) if e.kind() == ClapKind::DisplayHelp => {
             terminal::print(&e.to_string());

@@ -253,11 +253,11 @@ impl Shell<'_> {
 
     async fn ask(&self, name: &str, flags: Vec<String>) -> Result<()> {
         let question = question::find(self.questions, name)?;
-        let Some(values) = ask::from_line(question, flags, self.plan)? else {
+        let Some((values, bare)) = ask::from_line(question, flags, self.plan)? else {
             return Ok(());
         };
         let answer = question.ask(&self.session, &values).await?;
-        let rows = output::write(answer.schema, answer.batches, &self.fresh_output()).await?;
+        let rows = ask::show(question, &values, answer, &self.fresh_output(), bare).await?;
         for note in question.notes(&self.session, &values, rows).await? {
             terminal::note(&format!("note: {note}"));
         }

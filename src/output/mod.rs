@@ -6,6 +6,7 @@
 
 pub mod audit_json;
 mod cells;
+pub mod chart;
 mod table;
 pub mod terminal;
 mod zone;

@@ -205,7 +205,7 @@ fn fitted(natural: &[usize], room: usize) -> Option<Vec<usize>> {
 }
 
 /// At most `chars` characters of one line, with what could steer a terminal made visible.
-fn clean(text: &str, chars: usize) -> String {
+pub(super) fn clean(text: &str, chars: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(chars));
     for (count, c) in text.chars().enumerate() {
         if count == chars {

@@ -105,7 +105,7 @@ fn literal(value: &Value) -> Result<Expr> {
 
 fn null_shape(kind: ParamKind) -> &'static str {
     match kind {
-        ParamKind::Text => "arrow_cast(NULL, 'Utf8View')",
+        ParamKind::Text | ParamKind::Choice => "arrow_cast(NULL, 'Utf8View')",
         ParamKind::Int => "arrow_cast(NULL, 'Int64')",
         ParamKind::Float => "arrow_cast(NULL, 'Float64')",
         ParamKind::Flag => "arrow_cast(NULL, 'Boolean')",

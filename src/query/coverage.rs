@@ -8,24 +8,20 @@ use datafusion::sql::parser::Statement;
 use super::Session;
 use super::bind;
 use super::dialect;
-use super::question::{Body, Needs, ParamKind, Value, Values};
+use super::question::{Body, Logs, Needs, ParamKind, Value, Values};
 use crate::error::{Context, Error, ErrorKind, Result};
 
 const WINDOW: &str = "($since IS NULL OR stage_timestamp >= $since) \
      AND ($until IS NULL OR stage_timestamp < $until) \
      AND ($cluster IS NULL OR cluster = $cluster)";
 
-/// The first and the last time, in the session's zone.
-fn bounds(session: &Session) -> String {
+/// The first and the last of a time column, in the session's zone.
+fn bounds(session: &Session, column: &str) -> String {
+    let zone = session.zone.name();
     let zoned = |bound: &str| {
-        let zone = session.zone.name();
-        format!("arrow_cast({bound}, 'Timestamp(Microsecond, Some(\"{zone}\"))')")
+        format!("arrow_cast({bound}({column}), 'Timestamp(Microsecond, Some(\"{zone}\"))')")
     };
-    format!(
-        "{}, {}",
-        zoned("min(stage_timestamp)"),
-        zoned("max(stage_timestamp)")
-    )
+    format!("{}, {}", zoned("min"), zoned("max"))
 }
 
 /// One text a cell; null is the empty text.
@@ -106,7 +102,7 @@ pub(super) async fn missing_bodies(
          AND ($needs_resources IS NULL OR array_has($needs_resources, resource)) AND {subresource} \
          AND ($needs_verbs IS NULL OR array_has($needs_verbs, verb)) \
          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-        bounds(session)
+        bounds(session, "stage_timestamp")
     );
     let mut bound = window_values(values);
     bound.insert(
@@ -150,23 +146,111 @@ pub(super) async fn missing_bodies(
     Ok(notes.filter(|note| !note.is_empty()).collect())
 }
 
-/// What the archive holds in the window, in one line.
-pub(super) async fn window(session: &Session, values: &Values) -> Result<String> {
-    let of = |filter: &str| format!("SELECT count(*), {} FROM audit {filter}", bounds(session));
-    let bound = window_values(values);
-    let inside = rows(session, &of(&format!("WHERE {WINDOW}")), &bound).await?;
-    if let Some([count, from, to]) = inside.first().map(Vec::as_slice)
-        && count != "0"
-    {
-        return Ok(format!(
-            "no rows; the archive holds {count} events in this window, from {from} to {to}"
-        ));
+/// The component that an EKS log type is written by.
+fn program(log_type: &str) -> &str {
+    match log_type {
+        "api" => "kube-apiserver",
+        "controllerManager" => "kube-controller-manager",
+        "scheduler" => "kube-scheduler",
+        "cloudControllerManager" => "cloud-controller-manager",
+        other => other,
     }
-    let all = rows(session, &of(""), &bound).await?;
-    Ok(match all.first().map(Vec::as_slice) {
-        Some([count, from, to]) if count != "0" => format!(
-            "no events at all in this window; the archive holds {count} events from {from} to {to}"
+}
+
+/// One note for each component without any entry in the window, which names those that have some.
+pub(super) async fn missing_logs(
+    session: &Session,
+    logs: &Logs,
+    values: &Values,
+) -> Result<Vec<String>> {
+    let wanted = match logs {
+        Logs::Of(names) => names.clone(),
+        Logs::Named(param) => match values.get(param) {
+            Some(Value::Text(name)) => vec![program(name).to_owned()],
+            _ => Vec::new(),
+        },
+    };
+    // `audit` is no component: its events are in a table of their own.
+    if wanted.is_empty() || wanted == ["audit"] {
+        return Ok(Vec::new());
+    }
+    let of = |filter: &str| {
+        format!(
+            "SELECT component FROM component WHERE component IS NOT NULL {filter} \
+             GROUP BY component ORDER BY component"
+        )
+    };
+    let window = format!("AND {}", WINDOW.replace("stage_timestamp", "time"));
+    let bound = window_values(values);
+    let held: Vec<String> = rows(session, &of(&window), &bound).await?.concat();
+    let missing: Vec<&String> = wanted.iter().filter(|name| !held.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let holds = match held.as_slice() {
+        [] => match rows(session, &of(""), &bound).await?.concat().as_slice() {
+            [] => "the archive holds no logs of components".to_owned(),
+            ever => format!(
+                "it has none of any component here; outside of it the archive holds {}",
+                ever.join(", ")
+            ),
+        },
+        held => format!("here the archive holds {}", held.join(", ")),
+    };
+    Ok(missing
+        .iter()
+        .map(|name| format!("no log entries of {name} in this window: {holds}"))
+        .collect())
+}
+
+/// What the archive holds in the window, in one line: audit events, and log entries if it has any.
+pub(super) async fn window(session: &Session, values: &Values) -> Result<String> {
+    let bound = window_values(values);
+    let tables = [
+        ("audit", "stage_timestamp", "events"),
+        ("component", "time", "log entries"),
+    ];
+    let mut inside = Vec::new();
+    let mut ever = Vec::new();
+    for (table, time, noun) in tables {
+        let window = WINDOW.replace("stage_timestamp", time);
+        for (filter, found) in [
+            (format!("WHERE {window}"), &mut inside),
+            (String::new(), &mut ever),
+        ] {
+            let sql = format!(
+                "SELECT count(*), {} FROM {table} {filter}",
+                bounds(session, time)
+            );
+            let counted = rows(session, &sql, &bound).await?;
+            if let Some([count, from, to]) = counted.first().map(Vec::as_slice)
+                && count != "0"
+            {
+                found.push((count.clone(), noun, from.clone(), to.clone()));
+            }
+        }
+    }
+    let said = |found: &[(String, &str, String, String)], within: &str| {
+        let parts: Vec<String> = found
+            .iter()
+            .map(|(count, noun, from, to)| format!("{count} {noun}{within} from {from} to {to}"))
+            .collect();
+        parts.join(" and ")
+    };
+    let what = if ever.iter().any(|(_, noun, ..)| *noun != "events") {
+        "events or log entries"
+    } else {
+        "events"
+    };
+    Ok(match (inside.is_empty(), ever.is_empty()) {
+        (false, _) => format!(
+            "no rows; the archive holds {}",
+            said(&inside, " in this window,")
         ),
-        _ => "the archive holds no events at all".to_owned(),
+        (true, false) => format!(
+            "no {what} at all in this window; the archive holds {}",
+            said(&ever, "")
+        ),
+        (true, true) => format!("the archive holds no {what} at all"),
     })
 }

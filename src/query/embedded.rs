@@ -31,11 +31,16 @@ pub(super) static VIEWS: &[SqlFile] = sql_files!("views":
     "30_pod_lifecycle",
     "31_pod_removals",
     "40_kubernetes_events",
+    "41_event_reports",
 );
 
 /// The named questions.
 pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
+    "authenticator",
+    "autoscaler",
     "changes",
+    "component-messages",
+    "component-volume",
     "container-args",
     "coverage",
     "creates-by-user",
@@ -50,6 +55,7 @@ pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
     "quarantine",
     "search",
     "secret-access",
+    "timeline",
     "verify",
     "volume",
 );

@@ -9,6 +9,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
+use futures::StreamExt as _;
 
 use super::bind;
 use super::dialect;
@@ -33,6 +34,12 @@ pub struct Question {
     pub columns: Vec<(String, String)>,
     /// Which bodies it needs.
     pub needs: Option<Needs>,
+    /// Whose log entries it needs.
+    pub logs: Option<Logs>,
+    /// How its rows are drawn for people.
+    pub chart: Option<Chart>,
+    /// Rows that it leaves out unless it is told not to.
+    pub left_out: Option<LeftOut>,
     /// What it costs, one line.
     pub cost: Option<String>,
     /// A command that asks it.
@@ -49,6 +56,8 @@ pub struct Param {
     pub name: String,
     /// Type.
     pub kind: ParamKind,
+    /// What may be given, if not all texts.
+    pub choices: Vec<String>,
     /// What holds when it is not given.
     pub absent: Absent,
     /// Meaning.
@@ -60,6 +69,8 @@ pub struct Param {
 pub enum ParamKind {
     /// Text.
     Text,
+    /// One of some texts.
+    Choice,
     /// A 64-bit integer.
     Int,
     /// A 64-bit float.
@@ -109,6 +120,40 @@ pub enum Value {
 /// Values by parameter name.
 pub type Values = BTreeMap<String, Value>;
 
+/// Whose log entries a question needs: of these components, or of the one that a parameter names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logs {
+    /// Entries of each of these components.
+    Of(Vec<String>),
+    /// Entries of the component that this parameter names; of any if it is not given.
+    Named(String),
+}
+
+/// Rows that a question leaves out as long as a parameter has its default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The parameter.
+    pub param: String,
+    /// Its value with which only these rows are answered.
+    pub only: String,
+    /// What they are and how they are shown.
+    pub what: String,
+}
+
+/// A chart of an answer: a bar for each step of time, a panel for each series. The names are those
+/// of columns of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chart {
+    /// When a bar begins.
+    pub time: String,
+    /// How high it is.
+    pub value: String,
+    /// Name of the series.
+    pub by: String,
+    /// How long a bar is: minute, hour or day.
+    pub per: String,
+}
+
 /// Which events must have been logged with bodies for a question to be answered in full.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
@@ -132,8 +177,9 @@ pub enum Body {
     Response,
 }
 
-const KINDS: [(&str, ParamKind); 7] = [
+const KINDS: [(&str, ParamKind); 8] = [
     ("text", ParamKind::Text),
+    ("choice", ParamKind::Choice),
     ("int", ParamKind::Int),
     ("float", ParamKind::Float),
     ("flag", ParamKind::Flag),
@@ -143,7 +189,7 @@ const KINDS: [(&str, ParamKind); 7] = [
 ];
 
 /// Names that flags of the program have.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 15] = [
     "since",
     "until",
     "cluster",
@@ -158,6 +204,7 @@ const RESERVED: [&str; 14] = [
     "memory",
     "timeout",
     "explain",
+    "no_chart",
 ];
 
 impl ParamKind {
@@ -194,6 +241,11 @@ impl Param {
         let text = texts.last().map_or("", String::as_str);
         Ok(match self.kind {
             ParamKind::Text | ParamKind::TextList => Value::Text(text.to_owned()),
+            ParamKind::Choice if !self.choices.iter().any(|c| c == text) => {
+                let what = format!("one of {}", self.choices.join(", "));
+                return Err(not(text, &what, "choose one of them"));
+            }
+            ParamKind::Choice => Value::Text(text.to_owned()),
             ParamKind::Int => Value::Int(
                 text.parse()
                     .map_err(|_| not(text, "a whole number", "such as 1000"))?,
@@ -226,6 +278,7 @@ pub fn window_params() -> Vec<Param> {
     let param = |name: &str, kind, doc: String| Param {
         name: name.to_owned(),
         kind,
+        choices: Vec::new(),
         absent: Absent::Null,
         doc,
     };
@@ -249,7 +302,9 @@ impl Question {
         let lines = header::parse(
             path,
             text,
-            &["title", "param", "column", "needs", "cost", "example"],
+            &[
+                "title", "param", "column", "needs", "logs", "chart", "left-out", "cost", "example",
+            ],
         )?;
         let query = one_query(path, text)?;
         let mut question = Self {
@@ -259,6 +314,9 @@ impl Question {
             params: Vec::new(),
             columns: Vec::new(),
             needs: None,
+            logs: None,
+            chart: None,
+            left_out: None,
             cost: header::optional(path, &lines, "cost")?,
             example: header::optional(path, &lines, "example")?,
             sql: text.to_owned(),
@@ -278,11 +336,42 @@ impl Question {
                     .columns
                     .push((line.words.clone(), line.value.clone())),
                 "needs" => question.needs = Some(parse_needs(path, line)?),
+                "logs" => question.logs = Some(parse_logs(path, line)?),
+                "chart" => question.chart = Some(parse_chart(path, line)?),
+                "left-out" => question.left_out = Some(parse_left_out(path, line)?),
                 _ => {}
             }
         }
+        question.check_header(&lines)?;
         question.check_placeholders(&lines)?;
         Ok(question)
+    }
+
+    /// What the header says of logs and chart must name parameters and columns that are there.
+    fn check_header(&self, lines: &[Line]) -> Result<()> {
+        let at = |key: &str| lines.iter().find(|l| l.key == key).map_or(1, |l| l.number);
+        if let Some(Logs::Named(param)) = &self.logs
+            && !self.params.iter().any(|p| p.name == *param)
+        {
+            let what = format!("`${param}` is not a parameter");
+            return Err(wrong(&self.path, at("logs"), what));
+        }
+        if let Some(left_out) = &self.left_out {
+            let param = self.params.iter().find(|p| p.name == left_out.param);
+            if !param.is_some_and(|p| p.choices.contains(&left_out.only)) {
+                let what = format!("`{}` is no choice of a parameter", left_out.only);
+                return Err(wrong(&self.path, at("left-out"), what));
+            }
+        }
+        if let Some(chart) = &self.chart {
+            for column in [&chart.time, &chart.value, &chart.by, &chart.per] {
+                if !self.columns.iter().any(|(name, _)| name == column) {
+                    let what = format!("`{column}` is not a column");
+                    return Err(wrong(&self.path, at("chart"), what));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_placeholders(&mut self, lines: &[Line]) -> Result<()> {
@@ -377,7 +466,8 @@ impl Question {
             .context(format!("cannot answer {}", self.name))
     }
 
-    /// What a reader of the answer should know: bodies that were not logged or were skipped, and,
+    /// What a reader of the answer should know: bodies that were not logged or were skipped,
+    /// components whose logs are not in the archive, and,
     /// for an answer without rows, what the window covers.
     ///
     /// # Errors
@@ -392,10 +482,45 @@ impl Question {
         if let Some(needs) = &self.needs {
             notes.extend(coverage::missing_bodies(session, &self.name, needs, values).await?);
         }
+        notes.extend(self.left_out_rows(session, values).await?);
+        if let Some(logs) = &self.logs {
+            notes.extend(coverage::missing_logs(session, logs, values).await?);
+        }
         if rows == 0 {
             notes.push(coverage::window(session, values).await?);
         }
         Ok(notes)
+    }
+}
+
+impl Question {
+    /// How many rows are left out, if a parameter has its default.
+    async fn left_out_rows(&self, session: &Session, values: &Values) -> Result<Option<String>> {
+        let Some(left_out) = &self.left_out else {
+            return Ok(None);
+        };
+        let is_default = self.params.iter().any(|param| {
+            param.name == left_out.param
+                && matches!(
+                    (&param.absent, values.get(&param.name)),
+                    (Absent::Default(default), Some(Value::Text(given))) if default == given
+                )
+        });
+        if !is_default {
+            return Ok(None);
+        }
+        let mut values = values.clone();
+        let only = Value::Text(left_out.only.clone());
+        values.insert(left_out.param.clone(), only);
+        if let Some(limit) = values.get_mut("limit") {
+            *limit = Value::Int(i64::MAX);
+        }
+        let mut answer = self.ask(session, &values).await?;
+        let mut rows = 0;
+        while let Some(batch) = answer.batches.next().await {
+            rows += batch?.num_rows();
+        }
+        Ok((rows > 0).then(|| format!("{rows} rows are left out: {}", left_out.what)))
     }
 }
 
@@ -422,7 +547,7 @@ fn one_query(path: &str, text: &str) -> Result<ast::Statement> {
 fn parse_param(path: &str, line: &Line) -> Result<Param> {
     let words = line.words.as_str();
     let form = || {
-        let form = "-- param NAME TYPE required|optional|default VALUE: meaning";
+        let form = "-- param NAME TYPE required|optional|default VALUE: meaning, where TYPE may be `choice a|b|c`";
         wrong(path, line.number, format!("expected `{form}`"))
     };
     let (name, rest) = words.split_once(' ').ok_or_else(form)?;
@@ -454,6 +579,13 @@ fn parse_param(path: &str, line: &Line) -> Result<Param> {
             let what = format!("unknown type `{kind}`; the types are {}", kinds.join(", "));
             wrong(path, line.number, what)
         })?;
+    let (choices, rest) = match (kind, rest.trim().split_once(' ')) {
+        (ParamKind::Choice, Some((choices, rest))) => {
+            (choices.split('|').map(str::to_owned).collect(), rest)
+        }
+        (ParamKind::Choice, None) => return Err(form()),
+        _ => (Vec::new(), rest),
+    };
     let rest = rest.trim();
     let absent = match (rest, rest.strip_prefix("default ")) {
         ("required", _) => Absent::Refused,
@@ -471,6 +603,7 @@ fn parse_param(path: &str, line: &Line) -> Result<Param> {
     let param = Param {
         name: name.to_owned(),
         kind,
+        choices,
         absent,
         doc: line.value.clone(),
     };
@@ -511,6 +644,56 @@ fn parse_needs(path: &str, line: &Line) -> Result<Needs> {
         }
     }
     Ok(needs)
+}
+
+/// `-- logs: NAME, …` or `-- logs: $param`.
+fn parse_logs(path: &str, line: &Line) -> Result<Logs> {
+    let names: Vec<String> = line.value.split(',').map(|n| n.trim().to_owned()).collect();
+    match names.as_slice() {
+        [one] if one.starts_with('$') => Ok(Logs::Named(one.trim_start_matches('$').to_owned())),
+        names if names.iter().any(|n| n.is_empty() || n.starts_with('$')) => Err(wrong(
+            path,
+            line.number,
+            "expected `-- logs: COMPONENT, …` or `-- logs: $PARAMETER`",
+        )),
+        _ => Ok(Logs::Of(names)),
+    }
+}
+
+/// `-- left-out PARAM=CHOICE: what`.
+fn parse_left_out(path: &str, line: &Line) -> Result<LeftOut> {
+    match line.words.split_once('=') {
+        Some((param, only)) if !param.is_empty() && !only.is_empty() && !line.value.is_empty() => {
+            Ok(LeftOut {
+                param: param.to_owned(),
+                only: only.to_owned(),
+                what: line.value.clone(),
+            })
+        }
+        _ => Err(wrong(
+            path,
+            line.number,
+            "expected `-- left-out PARAM=CHOICE: what these rows are, and how they are shown`",
+        )),
+    }
+}
+
+/// `-- chart: bars TIME VALUE by SERIES per STEP`.
+fn parse_chart(path: &str, line: &Line) -> Result<Chart> {
+    let words: Vec<&str> = line.value.split_whitespace().collect();
+    match words.as_slice() {
+        ["bars", time, value, "by", by, "per", per] => Ok(Chart {
+            time: (*time).to_owned(),
+            value: (*value).to_owned(),
+            by: (*by).to_owned(),
+            per: (*per).to_owned(),
+        }),
+        _ => Err(wrong(
+            path,
+            line.number,
+            "expected `-- chart: bars TIME VALUE by SERIES per STEP`, all names of columns",
+        )),
+    }
 }
 
 /// The built-in questions, and those of a user's folder; sorted by name.
@@ -648,6 +831,27 @@ mod tests {
         assert_eq!(names, ["user", "limit", "text", "since"]);
         assert_eq!(q.params[1].absent, Absent::Default("10".to_owned()));
         assert_eq!(q.needs.unwrap().verbs, ["patch", "update"]);
+    }
+
+    #[test]
+    fn choices_logs_and_charts_are_read() {
+        let text = "-- title: t\n-- param per choice minute|hour default hour: x\n-- column at: x\n-- column n: x\n-- column who: x\n-- column per: x\n-- logs: etcd, kubelet\n-- chart: bars at n by who per per\n\nSELECT $per";
+        let q = Question::parse("q", "q.sql", text).unwrap();
+        assert_eq!(q.params[0].choices, ["minute", "hour"]);
+        let read = |text: &str| q.params[0].read(&[text.to_owned()], &times());
+        assert_eq!(read("minute").unwrap(), Value::Text("minute".to_owned()));
+        let e = read("week").unwrap_err().to_string();
+        assert!(e.contains("one of minute, hour, not 'week'"), "{e}");
+        let names = vec!["etcd".to_owned(), "kubelet".to_owned()];
+        assert_eq!(q.logs, Some(Logs::Of(names)));
+        assert_eq!(q.chart.unwrap().value, "n");
+
+        let fault = fails("-- title: t\n-- chart: pie a b\n\nSELECT 1");
+        assert!(fault.contains("q.sql:2: expected `-- chart"), "{fault}");
+        let fault = fails("-- title: t\n-- chart: bars a b by c per d\n\nSELECT 1");
+        assert!(fault.contains("q.sql:2: `a` is not a column"), "{fault}");
+        let fault = fails("-- title: t\n-- logs: $who\n\nSELECT 1");
+        assert!(fault.contains("q.sql:2: `$who` is not a"), "{fault}");
     }
 
     #[test]

@@ -66,83 +66,87 @@ impl Fixture {
         }
     }
 
-    /// Writes one file of `audit` in one commit, with the bounds that the log is meant to hold.
+    /// Writes one file of `audit`.
     pub(crate) async fn write(&mut self, file: File<'_>) {
-        let name = TableName::Audit;
-        let all = name.file_schema();
-        let schema: SchemaRef = Arc::new(Schema::new(
-            all.fields()
-                .iter()
-                .filter(|f| !file.without.contains(&f.name().as_str()))
-                .cloned()
-                .collect::<Vec<_>>(),
-        ));
-        let batch = batch_of(&schema, &file.rows);
-        let properties = WriterProperties::builder()
-            .set_max_row_group_row_count(Some(file.rows_per_group))
-            .build();
-        let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties)).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
         self.files += 1;
-        let folders: Vec<String> = file
+        write(&self.archive, TableName::Audit, self.files, file).await;
+    }
+}
+
+/// Writes one file of a table in one commit, with the bounds that the log is meant to hold.
+pub(crate) async fn write(archive: &Archive, name: TableName, number: usize, file: File<'_>) {
+    let all = name.file_schema();
+    let schema: SchemaRef = Arc::new(Schema::new(
+        all.fields()
+            .iter()
+            .filter(|f| !file.without.contains(&f.name().as_str()))
+            .cloned()
+            .collect::<Vec<_>>(),
+    ));
+    let batch = batch_of(&schema, &file.rows);
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(file.rows_per_group))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let folders: Vec<String> = file
+        .partition
+        .iter()
+        .map(|(k, v)| {
+            let value = v.unwrap_or("__HIVE_DEFAULT_PARTITION__");
+            // As Hive writes it: the percent sign is part of the folder's name.
+            format!(
+                "{k}={}",
+                value
+                    .replace('%', "%25")
+                    .replace('\'', "%27")
+                    .replace(' ', "%20")
+            )
+        })
+        .collect();
+    let path = format!("{}/part-{number}.parquet", folders.join("/"));
+    let delta = archive.load(name).await.unwrap().unwrap();
+    let size = bytes.len() as i64;
+    let location = object_store::path::Path::parse(&path).unwrap();
+    delta
+        .log_store()
+        .object_store(None)
+        .put(&location, bytes.into())
+        .await
+        .unwrap();
+    let tag = name.sort_columns().join(",");
+    let add = Add {
+        path,
+        partition_values: file
             .partition
             .iter()
-            .map(|(k, v)| {
-                let value = v.unwrap_or("__HIVE_DEFAULT_PARTITION__");
-                // As Hive writes it: the percent sign is part of the folder's name.
-                format!(
-                    "{k}={}",
-                    value
-                        .replace('%', "%25")
-                        .replace('\'', "%27")
-                        .replace(' ', "%20")
-                )
-            })
-            .collect();
-        let path = format!("{}/part-{}.parquet", folders.join("/"), self.files);
-        let delta = self.archive.load(name).await.unwrap().unwrap();
-        let size = bytes.len() as i64;
-        let location = object_store::path::Path::parse(&path).unwrap();
-        delta
-            .log_store()
-            .object_store(None)
-            .put(&location, bytes.into())
-            .await
-            .unwrap();
-        let tag = name.sort_columns().join(",");
-        let add = Add {
-            path,
-            partition_values: file
-                .partition
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned)))
-                .collect(),
-            size,
-            modification_time: 1_700_000_000_000,
-            data_change: true,
-            stats: Some(stats(&file.rows, &file.without)),
-            tags: file
-                .sorted
-                .then(|| HashMap::from([("sort".to_owned(), Some(tag))])),
-            ..no_add()
-        };
-        let snapshot = delta.snapshot().unwrap().snapshot().clone();
-        CommitBuilder::from(CommitProperties::default())
-            .with_actions(vec![Action::Add(add)])
-            .build(
-                Some(&snapshot as &dyn TableReference),
-                delta.log_store(),
-                DeltaOperation::Write {
-                    mode: SaveMode::Append,
-                    partition_by: None,
-                    predicate: None,
-                },
-            )
-            .await
-            .unwrap();
-    }
+            .map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned)))
+            .collect(),
+        size,
+        modification_time: 1_700_000_000_000,
+        data_change: true,
+        stats: Some(stats(name, &file.rows, &file.without)),
+        tags: file
+            .sorted
+            .then(|| HashMap::from([("sort".to_owned(), Some(tag))])),
+        ..no_add()
+    };
+    let snapshot = delta.snapshot().unwrap().snapshot().clone();
+    CommitBuilder::from(CommitProperties::default())
+        .with_actions(vec![Action::Add(add)])
+        .build(
+            Some(&snapshot as &dyn TableReference),
+            delta.log_store(),
+            DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: None,
+                predicate: None,
+            },
+        )
+        .await
+        .unwrap();
 }
 
 fn no_add() -> Add {
@@ -170,9 +174,9 @@ fn batch_of(schema: &SchemaRef, rows: &[Value]) -> RecordBatch {
 }
 
 /// Bounds as Delta has them: timestamps cut to milliseconds.
-fn stats(rows: &[Value], without: &[&str]) -> String {
+fn stats(table: TableName, rows: &[Value], without: &[&str]) -> String {
     let (mut min, mut max, mut nulls) = (json!({}), json!({}), json!({}));
-    for column in TableName::Audit.bounded_columns() {
+    for column in table.bounded_columns() {
         if without.contains(column) {
             continue;
         }
@@ -185,7 +189,7 @@ fn stats(rows: &[Value], without: &[&str]) -> String {
             .collect();
         texts.sort();
         if let (Some(first), Some(last)) = (texts.first(), texts.last()) {
-            let cut = |t: &str| match (column.ends_with("timestamp"), t.split_once('.')) {
+            let cut = |t: &str| match (column.contains("time"), t.split_once('.')) {
                 (true, Some((whole, part))) if part.len() > 4 => format!("{whole}.{}Z", &part[..3]),
                 _ => t.to_owned(),
             };

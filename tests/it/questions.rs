@@ -25,6 +25,9 @@
 //!   [`plain_event`]; a field that is null is left out of the event; `stageTimestamp` is the received
 //!   time if it is not given. Events of one head become one file `made.log`, ingested last; `line
 //!   TEXT` puts any other line into that file, `cluster NAME` names its cluster (else `made`).
+//! - `component JSON` and `inventory JSON`: one row of these tables by the names of its columns, written
+//!   as a data file without the code that ingests. What it leaves out is that of [`plain_row`]; `fields`
+//!   and `record` may be given as JSON; its cluster is that of `cluster NAME`, else `made`.
 //! - `ask NAME --flag value …`: quotes as in a shell; `--timezone ZONE` reads and shows times in
 //!   that zone. The present is always 2026-11-20T14:00:00Z.
 //! - `show a, b`: only these columns, in this order. `show count`: only the number of rows.
@@ -49,6 +52,7 @@ use chrono_tz::Tz;
 use clap::ValueEnum as _;
 use kolumn::decode::FormatFamily;
 use kolumn::error::{Error, ErrorKind, Result};
+use kolumn::layout::columns::TableName;
 use kolumn::layout::partition::ClusterName;
 use kolumn::output::{self, Format, Output};
 use kolumn::pipeline::{self, Options, Redaction, Unobserved};
@@ -63,7 +67,7 @@ use url::Url;
 
 use crate::archive;
 use crate::faulty::{Fault, FaultyStore};
-use crate::fixture::{File, Fixture, event};
+use crate::fixture::{self, File, Fixture, event};
 
 const NOW: &str = "2026-11-20T14:00:00Z";
 
@@ -131,6 +135,7 @@ enum Input {
     Ingest(Vec<String>),
     Line(String),
     Cluster(String),
+    Row(&'static str, String),
 }
 
 enum Part {
@@ -162,6 +167,8 @@ impl Script {
                 "" | "#" => {}
                 "ingest" => script.inputs.push(Input::Ingest(words(rest))),
                 "line" => script.inputs.push(Input::Line(rest.to_owned())),
+                "component" => script.inputs.push(Input::Row("component", rest.to_owned())),
+                "inventory" => script.inputs.push(Input::Row("inventory", rest.to_owned())),
                 "cluster" => script.inputs.push(Input::Cluster(rest.to_owned())),
                 "event" => {
                     let event = made_event(rest).unwrap_or_else(|e| panic!("{}: {e}", place()));
@@ -258,6 +265,7 @@ async fn ingest(inputs: &[Input], folder: &TempDir) -> Archive {
     let archive = Archive::open_or_create(&url).await.unwrap();
     let mut made = String::new();
     let mut cluster = "made".to_owned();
+    let mut rows: BTreeMap<(&str, String), Vec<Value>> = BTreeMap::new();
     for input in inputs {
         match input {
             Input::Ingest(words) => {
@@ -279,6 +287,13 @@ async fn ingest(inputs: &[Input], folder: &TempDir) -> Archive {
                 made.push('\n');
             }
             Input::Cluster(name) => cluster.clone_from(name),
+            Input::Row(table, text) => {
+                let number = rows.values().map(Vec::len).sum();
+                let row = plain_row(table, text, number).unwrap_or_else(|e| panic!("{e}: {text}"));
+                // A file for each hour, so that a window can leave some out.
+                let hour = row["time"].as_str().unwrap()[..13].to_owned();
+                rows.entry((table, hour)).or_default().push(row);
+            }
         }
     }
     if !made.is_empty() {
@@ -290,7 +305,42 @@ async fn ingest(inputs: &[Input], folder: &TempDir) -> Archive {
         };
         run(&archive, &path, options).await;
     }
+    for (number, ((table, hour), rows)) in rows.into_iter().enumerate() {
+        let mut tables = TableName::ALL.into_iter();
+        let table = tables.find(|name| name.as_str() == table).unwrap();
+        archive.load_or_create(table).await.unwrap();
+        let mut file = File::audit(&cluster, &hour[..10], rows);
+        file.sorted = false;
+        fixture::write(&archive, table, number, file).await;
+    }
     archive
+}
+
+/// A row of `component` or `inventory` of which a test gives only what matters to it.
+fn plain_row(table: &str, text: &str, number: usize) -> serde_json::Result<Value> {
+    let mut given: serde_json::Map<String, Value> = serde_json::from_str(text)?;
+    for name in ["fields", "record"] {
+        if let Some(value @ (Value::Object(_) | Value::Array(_))) = given.get_mut(name) {
+            *value = Value::String(value.to_string());
+        }
+    }
+    let mut row = match table {
+        "component" => json!({
+            "component": "kube-controller-manager", "severity": "info", "time_source": "entry",
+            "format": "klog", "wrapper": "plain", "lines": 1,
+            "record": given.get("message").cloned().unwrap_or_default(),
+        }),
+        _ => json!({"record": "{}"}),
+    };
+    let fields = row.as_object_mut().unwrap();
+    fields.insert(
+        "source_uri".to_owned(),
+        json!(format!("file:///made-{table}.log")),
+    );
+    fields.insert("source_offset".to_owned(), json!(number * 100));
+    fields.insert("record_bytes".to_owned(), json!(100));
+    fields.append(&mut given);
+    Ok(row)
 }
 
 async fn run(archive: &Archive, path: &Path, options: Options) {
