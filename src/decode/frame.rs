@@ -178,6 +178,18 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// A chunk of whole lines.
+    pub fn of_lines(offset: u64, lines: &[u8]) -> Self {
+        let mut bytes = Pool::default().block();
+        bytes.append(lines);
+        Self {
+            offset,
+            bytes,
+            framing: Framing::Lines,
+            ends: Vec::new(),
+        }
+    }
+
     /// The frames with their offsets in the object; blank lines are none.
     pub fn frames(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = 0;

@@ -12,7 +12,7 @@ use kolumn::{
     error::Result,
     event::time::Micros,
     layout::columns::TableName,
-    pipeline::{self, Options, Report, Unobserved},
+    pipeline::{self, Options, Report, Source, SourceSettings, Unobserved},
     query::{Session, SessionOptions},
     source::list::list_local,
     table::Archive,
@@ -43,11 +43,26 @@ pub(crate) async fn ingest_on(
 }
 
 async fn ingest_into(archive: Archive, sources: &[&Path], options: Options) -> Result<Report> {
-    let listings = sources
+    ingest_as(archive, sources, &SourceSettings::default(), options).await
+}
+
+/// Ingests locations of which something is known or wanted.
+pub(crate) async fn ingest_as(
+    archive: Archive,
+    sources: &[&Path],
+    settings: &SourceSettings,
+    options: Options,
+) -> Result<Report> {
+    let sources = sources
         .iter()
-        .map(|s| list_local(s.to_str().unwrap(), None))
+        .map(|s| {
+            Ok(Source {
+                listing: list_local(s.to_str().unwrap(), None)?,
+                settings: settings.clone(),
+            })
+        })
         .collect::<Result<Vec<_>>>()?;
-    pipeline::ingest(archive, listings, options, Arc::new(Unobserved)).await
+    pipeline::ingest(archive, sources, options, Arc::new(Unobserved)).await
 }
 
 /// A session on an archive; opening one is the dear part of a query.

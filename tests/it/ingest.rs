@@ -7,10 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kolumn::pipeline::{Options, Redaction, Report};
+use kolumn::{
+    pipeline::{Options, Redaction, Report, SourceSettings},
+    table::Archive,
+};
 use proptest::prelude::*;
 
-use crate::archive::{check_invariants, event_line, ingest, number, texts};
+use crate::archive::{check_invariants, event_line, ingest, ingest_as, number, texts, url};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -41,11 +44,14 @@ impl Place {
     }
 
     async fn ingest(&self) -> Counts {
-        self.ingest_with(Options::default()).await
+        self.ingest_as(&SourceSettings::default()).await
     }
 
-    async fn ingest_with(&self, options: Options) -> Counts {
-        let report = ingest(&self.archive(), &[&self.logs()], options)
+    async fn ingest_as(&self, settings: &SourceSettings) -> Counts {
+        let archive = Archive::open_or_create(&url(&self.archive()))
+            .await
+            .unwrap();
+        let report = ingest_as(archive, &[&self.logs()], settings, Options::default())
             .await
             .unwrap();
         check_invariants(&self.archive()).await;
@@ -392,11 +398,11 @@ async fn secrets_are_not_stored_unless_asked_for() {
         "\"requestObject\":{\"kind\":\"Secret\",\"data\":{\"password\":\"aHVudGVyMg==\"}},\"responseStatus\"",
     );
     place.write("audit.log", format!("{secret}\n"));
-    let redacting = Options {
+    let redacting = SourceSettings {
         redaction: Redaction::On([7; 32]),
-        ..Options::default()
+        ..SourceSettings::default()
     };
-    assert_eq!(place.ingest_with(redacting).await, Counts(1, 1, 0, 0));
+    assert_eq!(place.ingest_as(&redacting).await, Counts(1, 1, 0, 0));
     let body = place
         .texts("SELECT request_object FROM audit")
         .await

@@ -55,7 +55,7 @@ use kolumn::error::{Error, ErrorKind, Result};
 use kolumn::layout::columns::TableName;
 use kolumn::layout::partition::ClusterName;
 use kolumn::output::{self, Format, Output};
-use kolumn::pipeline::{self, Options, Redaction, Unobserved};
+use kolumn::pipeline::{self, Options, Redaction, Source, SourceSettings, Unobserved};
 use kolumn::query::question::{self, ParamKind, Question, Values};
 use kolumn::query::{Session, SessionOptions, time::TimeReader};
 use kolumn::source::list::list_local;
@@ -271,16 +271,18 @@ async fn ingest(inputs: &[Input], folder: &TempDir) -> Archive {
             Input::Ingest(words) => {
                 let mut words = words.iter();
                 let path = root().join(words.next().unwrap());
-                let mut options = Options::default();
+                let mut settings = SourceSettings::default();
                 while let Some(flag) = words.next() {
                     let value = words.next().unwrap();
                     match flag.as_str() {
-                        "--cluster" => options.cluster = Some(ClusterName::parse(value).unwrap()),
-                        "--format" => options.format = FormatFamily::from_str(value, true).unwrap(),
+                        "--cluster" => settings.cluster = Some(ClusterName::parse(value).unwrap()),
+                        "--format" => {
+                            settings.format = FormatFamily::from_str(value, true).unwrap()
+                        }
                         _ => panic!("ingest: unknown flag {flag}"),
                     }
                 }
-                run(&archive, &path, options).await;
+                run(&archive, &path, settings).await;
             }
             Input::Line(line) => {
                 made.push_str(line);
@@ -299,11 +301,11 @@ async fn ingest(inputs: &[Input], folder: &TempDir) -> Archive {
     if !made.is_empty() {
         let path = folder.path().join("made.log");
         std::fs::write(&path, made).unwrap();
-        let options = Options {
+        let settings = SourceSettings {
             cluster: Some(ClusterName::parse(&cluster).unwrap()),
-            ..Options::default()
+            ..SourceSettings::default()
         };
-        run(&archive, &path, options).await;
+        run(&archive, &path, settings).await;
     }
     for (number, ((table, hour), rows)) in rows.into_iter().enumerate() {
         let mut tables = TableName::ALL.into_iter();
@@ -343,14 +345,15 @@ fn plain_row(table: &str, text: &str, number: usize) -> serde_json::Result<Value
     Ok(row)
 }
 
-async fn run(archive: &Archive, path: &Path, options: Options) {
-    let options = Options {
+async fn run(archive: &Archive, path: &Path, settings: SourceSettings) {
+    let settings = SourceSettings {
         redaction: Redaction::On([0; 32]),
-        ..options
+        ..settings
     };
     let listing = list_local(path.to_str().unwrap(), None).unwrap();
     let observer = Arc::new(Unobserved);
-    let report = pipeline::ingest(archive.clone(), vec![listing], options, observer)
+    let sources = vec![Source { listing, settings }];
+    let report = pipeline::ingest(archive.clone(), sources, Options::default(), observer)
         .await
         .unwrap_or_else(|e| panic!("{}: {}", path.display(), e.to_chain()));
     assert!(report.failures.is_empty(), "{:?}", report.failures);
@@ -676,7 +679,7 @@ async fn verify_tells_rows_that_are_missing_or_come_from_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("a.log");
     std::fs::write(&log, made_event("{}").unwrap() + "\n").unwrap();
-    run(&fixture.archive, &log, Options::default()).await;
+    run(&fixture.archive, &log, SourceSettings::default()).await;
     assert_eq!(verdicts(&fixture.archive).await, ["a.log: ok"]);
 
     let added = |uri: &str| event("pod", "2026-11-20T10:00:00Z", json!({"source_uri": uri}));
@@ -742,7 +745,7 @@ async fn verify_tells_batches_that_are_open() {
             "a.log: a batch is open: run the ingest again" => seen = true,
             other => panic!("stopped at {at}: {other}"),
         }
-        run(&archive, &log, Options::default()).await;
+        run(&archive, &log, SourceSettings::default()).await;
         assert_eq!(verdicts(&archive).await, ["a.log: ok"], "{at}");
         if seen {
             break;

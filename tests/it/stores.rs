@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kolumn::{
     error::{ErrorKind, Result},
-    pipeline::{self, Options, Report, Unobserved},
+    pipeline::{self, Options, Report, Source, SourceSettings, Unobserved},
     query::{Session, SessionOptions},
     source::list::{ListOptions, list},
     store::StoreSettings,
@@ -27,9 +27,13 @@ async fn ingest(archive: &str, source: &str, settings: &StoreSettings) -> Result
     };
     let listing = list(source, &options).await?;
     let archive = Archive::open_or_create_at(&url, settings).await?;
+    let source = Source {
+        listing,
+        settings: SourceSettings::default(),
+    };
     pipeline::ingest(
         archive,
-        vec![listing],
+        vec![source],
         Options::default(),
         Arc::new(Unobserved),
     )

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     decode::{
         decode_frame,
-        frame::{Chunk, Framing},
+        frame::Chunk,
     },
     event::component::{ComponentEntry, TimeSource, Wrapper},
 };
@@ -73,11 +73,7 @@ struct Outcome {
 }
 
 fn decode(bytes: &[u8], kind: TextKind) -> Outcome {
-    let chunk = Chunk {
-        offset: 0,
-        bytes: bytes.to_vec(),
-        framing: Framing::Lines,
-    };
+    let chunk = Chunk::of_lines(0, bytes);
     let mut out = Outcome {
         entries: vec![],
         audits: vec![],
