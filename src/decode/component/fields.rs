@@ -61,23 +61,24 @@ impl<'a> Value<'a> {
 
 /// True if the inside of a Go string means the same between the quotes of JSON.
 fn is_json_string_inside(inner: &str) -> bool {
-    let bytes = inner.as_bytes();
-    if bytes.iter().any(|b| *b < 0x20) {
-        return false;
-    }
-    let mut rest = bytes;
+    let mut rest = inner.as_bytes();
     while let Some(at) = memchr::memchr(b'\\', rest) {
         match rest.get(at + 1) {
             Some(b'"' | b'\\' | b'n' | b't' | b'r' | b'b' | b'f') => rest = &rest[at + 2..],
             _ => return false,
         }
     }
-    memchr::memchr(b'"', bytes).is_none_or(|at| at > 0 && bytes[at - 1] == b'\\')
+    !any_byte(inner, |b| b < 0x20)
+}
+
+/// Looks at all bytes, without a branch for each, which is faster for text that has none of them.
+fn any_byte(text: &str, is: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(false, |found, b| found | is(b))
 }
 
 /// Writes text as a JSON string.
 pub(super) fn write_text(text: &str, out: &mut String) {
-    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+    if any_byte(text, |b| (b < 0x20) | (b == b'"') | (b == b'\\')) {
         out.push_str(&serde_json::Value::from(text).to_string());
     } else {
         out.push('"');

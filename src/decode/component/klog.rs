@@ -240,8 +240,9 @@ fn is_exact_number(token: &str) -> bool {
     if !token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) || token.len() > 24 {
         return false;
     }
-    if let Ok(number) = token.parse::<i64>() {
-        return number.to_string() == token;
+    if token.parse::<i64>().is_ok() {
+        let digits = token.strip_prefix('-').unwrap_or(token);
+        return token == "0" || !digits.starts_with('0');
     }
     token.contains('.')
         && !token.ends_with('.')

@@ -30,7 +30,7 @@ impl<'a> References<'a> {
     /// Reads the references in the fields of an entry.
     pub(super) fn of(fields: &[Field<'a>], logger: Option<&str>) -> Self {
         let mut out = Self::default();
-        let mut found: Vec<(Cow<'static, str>, Reference<'a>)> = Vec::new();
+        let mut found: Vec<(Cow<'static, str>, Reference<'a>)> = Vec::with_capacity(2);
         let (mut kind, mut namespace, mut name, mut object) = (None, None, None, None);
         for field in fields {
             match &*field.key {
@@ -56,6 +56,11 @@ impl<'a> References<'a> {
                 }
                 key => {
                     if let Some(kind) = kind_of_key(key) {
+                        if let Some(text) = plain_text(&field.value) {
+                            let one = reference(text, kind);
+                            found.extend(one.map(|r| (Cow::Borrowed(kind), r)));
+                            continue;
+                        }
                         let all = references(&field.value, kind).into_iter();
                         found.extend(all.take(OBJECTS_MAX).map(|r| (Cow::Borrowed(kind), r)));
                     }
@@ -70,10 +75,13 @@ impl<'a> References<'a> {
         out.namespace = namespace.clone();
         for (kind, (space, name)) in found {
             let space = space.or_else(|| namespace.clone().filter(|_| is_namespaced(&kind)));
-            let text = match &space {
-                Some(space) => format!("{kind}/{space}/{name}"),
-                None => format!("{kind}/{name}"),
-            };
+            let space_bytes = space.as_ref().map_or(0, |s| s.len() + 1);
+            let mut text = String::with_capacity(kind.len() + 1 + space_bytes + name.len());
+            text.push_str(&kind);
+            for part in space.iter().chain([&name]) {
+                text.push('/');
+                text.push_str(part);
+            }
             if out.namespace.is_none() {
                 out.namespace = space;
             }
@@ -177,6 +185,14 @@ fn kind_of_key(key: &str) -> Option<&'static str> {
 /// The kind that a controller's queue holds: `job-controller`.
 fn kind_of_controller(logger: &str) -> Option<&'static str> {
     kind_of_key(logger.strip_suffix("-controller")?)
+}
+
+/// A value that is text and no list, as nearly all are.
+fn plain_text<'a>(value: &Value<'a>) -> Option<&'a str> {
+    match value {
+        Value::Quoted(text) if !text.starts_with('[') && !text.contains('\\') => Some(text),
+        _ => None,
+    }
 }
 
 /// The objects that a value names.
