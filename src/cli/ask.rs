@@ -156,7 +156,7 @@ pub async fn run(args: AskArgs, plan: &Plan, questions: &[Question]) -> Result<E
     let read = |e: clap::Error| Error::new(ErrorKind::Bug, e.kind().to_string());
     let limits = plan.session(&LimitArgs::from_arg_matches(&matches).map_err(read)?)?;
     let output = plan.output(&OutputArgs::from_arg_matches(&matches).map_err(read)?);
-    let archive = Archive::open_at(&plan.archive, &plan.stores).await?;
+    let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
     let session = Session::open(&archive, &limits).await?;
     if plan.verbose > 0 {
         terminal::note(&question.to_sql(&values)?);

@@ -71,7 +71,7 @@ enum Order {
 pub async fn run(args: ExportArgs, plan: &Plan) -> Result<ExitCode> {
     let ExportFormat::AuditJson = args.format;
     let sql = export_sql(&args, plan)?;
-    let archive = Archive::open_at(&plan.archive, &plan.stores).await?;
+    let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
     let session = Session::open(&archive, &plan.session(&args.limits)?).await?;
     super::interruptible(async {
         let mut batches = session.query(&sql).await?.batches;

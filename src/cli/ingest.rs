@@ -23,10 +23,10 @@ use crate::{
     clock,
     error::{Context as _, Error, ErrorKind, Result},
     output::terminal,
-    pipeline::{self, Options, Redaction, Source, plan::spooled},
+    pipeline::{self, Options, Redaction, Source, horizon::Known, plan::spooled},
     source::{
         dates::Window,
-        list::{ListOptions, Listing, list},
+        list::{ListOptions, Listing, Located},
     },
     table::Archive,
 };
@@ -84,12 +84,23 @@ pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
     let started = clock::now();
     let options = options(&args, plan)?;
     let sources = sources::resolve(&args.sources, &args.source, &args.redaction, plan)?;
+    let archive = match args.dry_run {
+        false => Some(Archive::open_or_create_at(&plan.archive, &plan.archive_stores()).await?),
+        true => match Archive::open_at(&plan.archive, &plan.archive_stores()).await {
+            Err(e) if e.kind() == ErrorKind::Missing => None,
+            archive => Some(archive?),
+        },
+    };
+    let known = match &archive {
+        Some(archive) => Known::load(archive).await?,
+        None => None,
+    };
     let mut spools = Vec::new();
     let mut listed = Vec::new();
     for source in sources {
         let listing = match source.location.as_str() {
             "-" => spool_stdin(&mut spools)?,
-            _ => list_source(&source, plan).await?,
+            _ => list_source(&source, known.as_ref(), plan).await?,
         };
         let open = matches!(source.settings.redaction, Redaction::Off);
         if open && !args.dry_run {
@@ -103,17 +114,11 @@ pub async fn run(args: IngestArgs, plan: &Plan) -> Result<ExitCode> {
             settings: source.settings,
         });
     }
-    if args.dry_run {
-        let archive = Archive::open_at(&plan.archive, &plan.stores).await;
-        let archive = match archive {
-            Err(e) if e.kind() == ErrorKind::Missing => None,
-            archive => Some(archive?),
-        };
-        let previews = pipeline::preview::preview(archive.as_ref(), &listed).await?;
+    let Some(archive) = archive.filter(|_| !args.dry_run) else {
+        let previews = pipeline::preview::preview(known.as_ref(), &listed).await?;
         ingest_report::print_previews(&previews, args.report)?;
         return Ok(ExitCode::SUCCESS);
-    }
-    let archive = Archive::open_or_create_at(&plan.archive, &plan.stores).await?;
+    };
     let progress = Arc::new(Progress::new());
     let work = pipeline::ingest(archive, listed, options, Arc::clone(&progress) as _);
     let done = super::interruptible(work).await;
@@ -157,17 +162,39 @@ fn options(args: &IngestArgs, plan: &Plan) -> Result<Options> {
     })
 }
 
-async fn list_source(source: &SourcePlan, plan: &Plan) -> Result<Listing> {
-    let options = ListOptions {
-        settings: plan.stores.with_options(source.options.clone()),
-        exclude: Some(&plan.archive),
-        window: Window {
-            since: source.since,
-            until: source.until,
-        },
-        ..ListOptions::default()
+/// Lists a source as far back as it has to be.
+async fn list_source(source: &SourcePlan, known: Option<&Known>, plan: &Plan) -> Result<Listing> {
+    let settings = plan.stores.with_options(source.options.clone());
+    let located = Located::of(&source.location, &settings)?;
+    let not_before = match (&located, known) {
+        (Located::Remote { source: name, .. }, Some(known)) if !source.relist => known
+            .listed_at(name)
+            .await?
+            .map(|listed| listed - source.look_back),
+        _ => None,
     };
-    list(&source.location, &options).await
+    let cluster = source.settings.cluster.as_ref().map(|c| c.as_str());
+    let is_new = |uri: &str, version: &str| !known.is_some_and(|k| k.holds(cluster, uri, version));
+    let listing = located
+        .list(&ListOptions {
+            settings,
+            exclude: Some(&plan.archive),
+            window: Window {
+                since: source.since,
+                until: source.until,
+            },
+            not_before,
+            keep: matches!(located, Located::Remote { .. }).then_some(&is_new),
+        })
+        .await?;
+    if plan.verbose > 0 {
+        let back = not_before.map_or("everything".to_owned(), |t| format!("back to {t}"));
+        terminal::note(&format!(
+            "{}: {} keys in {} requests, {} known, listed {back}",
+            source.name, listing.keys, listing.requests, listing.known
+        ));
+    }
+    Ok(listing)
 }
 
 /// The key under which redacted values are digested: flag, `kolumn.toml`, else this machine's own.

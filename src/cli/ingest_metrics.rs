@@ -15,7 +15,12 @@ use crate::{
 ///
 /// # Errors
 /// Errors of the file system.
-pub(super) fn write(path: &Path, report: &Report, seconds: f64, started: DateTime<Utc>) -> Result<()> {
+pub(super) fn write(
+    path: &Path,
+    report: &Report,
+    seconds: f64,
+    started: DateTime<Utc>,
+) -> Result<()> {
     let act = || format!("cannot write metrics to {}", path.display());
     let text = text_of(report, seconds, started)
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot write metrics").because(e))?;

@@ -4,6 +4,7 @@
 //! Data go to stdout, everything else to stderr.
 
 pub mod ask;
+pub mod config;
 pub mod demo;
 pub mod export;
 pub mod ingest;
@@ -28,7 +29,7 @@ use crate::output::terminal;
 use crate::query::question::{self, Question};
 use plan::Plan;
 
-/// A columnar archive and indexer for Kubernetes audit logs.
+/// A columnar archive and indexer for Kubernetes audit and control-plane logs.
 #[derive(Debug, Parser)]
 #[command(
     name = "kolumn",
@@ -65,7 +66,7 @@ pub struct GlobalArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Bring audit logs into the archive, each record once
+    /// Bring logs into the archive, each record once
     Ingest(ingest::IngestArgs),
     /// Ask a named question
     Ask(ask::AskArgs),
@@ -77,6 +78,8 @@ pub enum Command {
     Tables(tables::TablesArgs),
     /// Write the original events again
     Export(export::ExportArgs),
+    /// Explain the configuration
+    Config(config::ConfigArgs),
     /// Ingest bundled sample data and answer the four scenarios
     Demo(demo::DemoArgs),
     /// Print a completion script for a shell
@@ -136,6 +139,7 @@ async fn dispatch(arguments: Vec<OsString>) -> Result<ExitCode> {
     match cli.command {
         Command::Ingest(args) => ingest::run(args, &plan).await,
         Command::Export(args) => export::run(args, &plan).await,
+        Command::Config(args) => interruptible(config::run(args, &plan)).await,
         Command::Demo(args) => demo::run(args, &plan).await,
         Command::Shell(args) => shell::run(args, &plan, &questions).await,
         Command::Ask(args) => interruptible(ask::run(args, &plan, &questions)).await,

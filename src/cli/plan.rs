@@ -13,7 +13,10 @@ use clap::Args;
 use serde::Deserialize;
 use url::Url;
 
-use super::{GlobalArgs, sources::SourceConfig};
+use super::{
+    GlobalArgs,
+    sources::{SourceConfig, option_texts},
+};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::output::{Format, Output, terminal};
 use crate::query::time::{TimeReader, parse_duration};
@@ -185,6 +188,12 @@ impl Plan {
                 ..StoreSettings::default()
             },
         })
+    }
+
+    /// What the store of the archive needs to know.
+    pub fn archive_stores(&self) -> StoreSettings {
+        self.stores
+            .with_options(option_texts(&self.config.archive_options))
     }
 
     /// Reads times as this run does.

@@ -55,7 +55,7 @@ pub async fn run(args: QueryArgs, plan: &Plan) -> Result<ExitCode> {
     if sql.trim().is_empty() {
         return Err(Error::new(ErrorKind::Usage, "the query is empty"));
     }
-    let archive = Archive::open_at(&plan.archive, &plan.stores).await?;
+    let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
     let session = Session::open(&archive, &plan.session(&args.limits)?).await?;
     let answer = if args.explain {
         session.query(&format!("EXPLAIN {sql}")).await?

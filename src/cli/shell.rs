@@ -106,7 +106,7 @@ const KEYWORDS: [&str; 46] = [
 /// # Errors
 /// Those of opening the archive; of a script, its first error.
 pub async fn run(args: ShellArgs, plan: &Plan, questions: &[Question]) -> Result<ExitCode> {
-    let archive = Archive::open_at(&plan.archive, &plan.stores).await?;
+    let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
     let session = Session::open(&archive, &plan.session(&args.limits)?).await?;
     let shell = Shell {
         session,

@@ -77,6 +77,9 @@ pub struct SourceArgs {
     /// Do not store these records, only count them
     #[arg(long, value_name = "WHAT", value_enum)]
     pub drop: Vec<Drop>,
+    /// List everything of object stores, also what arrived before the look-back of 48 h
+    #[arg(long)]
+    pub relist: bool,
     /// Read only objects whose path tells a time after this
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
@@ -98,6 +101,8 @@ pub struct SourcePlan {
     pub options: BTreeMap<String, String>,
     /// How far back blobs that still grow are looked for.
     pub look_back: TimeDelta,
+    /// Lists everything, also what arrived before the look-back.
+    pub relist: bool,
     /// Only objects whose path tells a time from here on.
     pub since: Option<DateTime<Utc>>,
     /// Only objects whose path tells a time before.
@@ -227,11 +232,7 @@ fn source_plan(
             },
             filters: filters(source, args)?,
         },
-        options: source
-            .options
-            .iter()
-            .map(|(key, value)| (key.clone(), option_text(value)))
-            .collect(),
+        options: option_texts(&source.options),
         look_back: match source
             .look_back
             .as_ref()
@@ -240,6 +241,7 @@ fn source_plan(
             Some(text) => parse_duration(text).context("look_back")?,
             None => LOOK_BACK_DEFAULT,
         },
+        relist: args.relist,
         since: read_time(&args.since, "--since")?,
         until: read_time(&args.until, "--until")?,
     })
@@ -267,11 +269,16 @@ fn names<E: ValueEnum>() -> String {
         .join(", ")
 }
 
-fn option_text(value: &toml::Value) -> String {
-    match value {
+/// Options of a store as text, as stores take them.
+pub(super) fn option_texts(options: &BTreeMap<String, toml::Value>) -> BTreeMap<String, String> {
+    let text = |value: &toml::Value| match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(n) => n.to_string(),
         toml::Value::Boolean(flag) => flag.to_string(),
         other => format!("{other:?}"),
-    }
+    };
+    options
+        .iter()
+        .map(|(key, value)| (key.clone(), text(value)))
+        .collect()
 }

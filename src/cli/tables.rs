@@ -32,7 +32,7 @@ pub struct TablesArgs {
 /// # Errors
 /// `Missing` for an unknown table, and those of opening and writing.
 pub async fn run(args: TablesArgs, plan: &Plan) -> Result<ExitCode> {
-    let archive = Archive::open_at(&plan.archive, &plan.stores).await?;
+    let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
     let session = Session::open(&archive, &plan.session(&LimitArgs::default())?).await?;
     let output = plan.output(&args.output);
     match &args.table {

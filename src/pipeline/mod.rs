@@ -10,6 +10,7 @@
 
 pub mod batch;
 mod collect;
+pub mod horizon;
 pub mod plan;
 pub mod preview;
 mod rows;
@@ -239,9 +240,16 @@ pub async fn ingest(
     };
     let mut report = Report::default();
     for mut source in sources {
+        let could_list_all = source.listing.failures.is_empty();
         report.failures.append(&mut source.listing.failures);
-        report.listed += source.listing.objects.len() as u64;
+        report.listed += source.listing.objects.len() as u64 + source.listing.known;
+        report.unchanged += source.listing.known;
+        let failed = report.failures.len();
         run.ingest_source(&source, &mut report).await?;
+        let ended_early = report.objects.iter().any(|o| o.ended_early.is_some());
+        if could_list_all && report.failures.len() == failed && !ended_early {
+            horizon::note_complete(&run, &source.listing).await?;
+        }
     }
     Ok(report)
 }

@@ -10,9 +10,9 @@ use crate::{
         frame::{Framed, Framer, Framing},
     },
     error::Result,
-    layout::columns::TableName,
     pipeline::{
         Source, SourceSettings,
+        horizon::Known,
         plan::{sniff_blocking, where_it_goes_on},
         rows::ContentKind,
     },
@@ -20,7 +20,6 @@ use crate::{
         ListedObject,
         read::{ContentReader, HEAD_BYTES, Sniffed},
     },
-    table::Archive,
 };
 
 /// What would become of an object.
@@ -77,23 +76,17 @@ impl Preview {
     }
 }
 
-/// Looks at every object of the sources.
+/// Looks at every object of the sources, against what is known.
 ///
 /// # Errors
 /// Errors of the archive's store.
-pub async fn preview(archive: Option<&Archive>, sources: &[Source]) -> Result<Vec<Preview>> {
-    let table = match archive {
-        Some(archive) => archive.load(TableName::Ledger).await?,
-        None => None,
-    };
-    let ledger = match (archive, &table) {
-        (Some(archive), Some(table)) => Ledger::load(archive, table).await?,
-        _ => Ledger::default(),
-    };
+pub async fn preview(known: Option<&Known>, sources: &[Source]) -> Result<Vec<Preview>> {
+    let nothing = Ledger::default();
+    let ledger = known.map_or(&nothing, Known::ledger);
     let mut previews = Vec::new();
     for source in sources {
         for object in &source.listing.objects {
-            previews.push(preview_object(object, &source.settings, &ledger).await);
+            previews.push(preview_object(object, &source.settings, ledger).await);
         }
         for (uri, e) in &source.listing.failures {
             previews.push(Preview {

@@ -10,9 +10,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
 use url::Url;
 
 use crate::{
+    clock,
     error::{Context as _, Error, ErrorKind, Result},
     source::{ListedObject, Place, dates::Window, list_remote, remote::Remote},
     store::{StoreSettings, address::Address},
@@ -33,6 +35,9 @@ pub struct Listing {
     pub known: u64,
     /// Keys that were looked at.
     pub keys: u64,
+    /// When it was begun, if it holds all that arrived before, but for what the ledger knows: the
+    /// next run need not look back further than this.
+    pub complete_at: Option<DateTime<Utc>>,
     /// Requests that the listing took, as far as pages of 1,000 keys tell.
     pub requests: u64,
 }
@@ -75,16 +80,95 @@ impl ListOptions<'_> {
     }
 }
 
+/// A location whose place is known; nothing was asked of it yet.
+#[derive(Debug)]
+pub enum Located {
+    /// A path or glob of the local disk.
+    Local(String),
+    /// A place of a bucket.
+    Remote {
+        /// The bucket.
+        remote: Arc<Remote>,
+        /// The place in it.
+        address: Address,
+        /// The ledger's name of it.
+        source: String,
+    },
+}
+
+impl Located {
+    /// Finds out what a location names.
+    ///
+    /// # Errors
+    /// `Usage` for a malformed URL or wrong settings of its store.
+    pub fn of(location: &str, settings: &StoreSettings) -> Result<Self> {
+        let Some(address) = Address::parse(location)? else {
+            return Ok(Self::Local(location.to_owned()));
+        };
+        let remote = Remote::open(&address, settings)?;
+        let source = name_of(&remote.address().uri_of(&address.key));
+        Ok(Self::Remote {
+            remote,
+            address,
+            source,
+        })
+    }
+
+    /// Finds out whether it can be read, and says what is there.
+    ///
+    /// # Errors
+    /// As [`list`].
+    pub async fn probe(&self) -> Result<String> {
+        let (remote, address) = match self {
+            Self::Local(location) => {
+                let found = list_local(location, None)?.objects.len();
+                return Ok(format!("{found} files are there"));
+            }
+            Self::Remote {
+                remote, address, ..
+            } => (remote, address),
+        };
+        let fixed = address.key.find(['*', '?', '[']);
+        let prefix = &address.key[..fixed.unwrap_or(address.key.len())];
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let prefix = if fixed.is_some() { folder } else { prefix };
+        let act = || format!("cannot list {address}");
+        let path = object_store::path::Path::parse(prefix)
+            .map_err(|e| Error::new(ErrorKind::Usage, act()).because(e))?;
+        let first = remote.store().list(Some(&path)).next().await;
+        match first.transpose().context(act())? {
+            Some(object) => Ok(format!("objects are there, such as {}", object.location)),
+            None => Ok("it can be listed; there is no object yet".to_owned()),
+        }
+    }
+
+    /// Lists it.
+    ///
+    /// # Errors
+    /// As [`list`].
+    pub async fn list(&self, options: &ListOptions<'_>) -> Result<Listing> {
+        match self {
+            Self::Local(location) => list_path(location, options),
+            Self::Remote {
+                remote, address, ..
+            } => list_remote(Arc::clone(remote), address, options).await,
+        }
+    }
+}
+
 /// Lists a location.
 ///
 /// # Errors
 /// `Missing` if a path, bucket or prefix does not exist or a glob matches nothing, `Usage` for a
 /// malformed glob or wrong settings, `Denied` and `Unavailable` as the store says.
 pub async fn list(location: &str, options: &ListOptions<'_>) -> Result<Listing> {
-    if let Some(address) = Address::parse(location)? {
-        let remote = Remote::open(&address, &options.settings)?;
-        return list_remote(remote, &address, options).await;
-    }
+    Located::of(location, &options.settings)?
+        .list(options)
+        .await
+}
+
+/// Lists a path or glob, and leaves out what its names tell to be of another time.
+fn list_path(location: &str, options: &ListOptions<'_>) -> Result<Listing> {
     let path = match Url::parse(location) {
         Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
         _ => None,
@@ -130,6 +214,7 @@ pub async fn list_remote(
 ) -> Result<Listing> {
     let mut listing = Listing {
         source: name_of(&remote.address().uri_of(&address.key)),
+        complete_at: options.window.is_open().then(clock::now),
         ..Listing::default()
     };
     list_remote::list_in(&remote, address, options, &mut listing).await?;

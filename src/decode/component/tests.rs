@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    decode::{
-        decode_frame,
-        frame::Chunk,
-    },
+    decode::{decode_frame, frame::Chunk},
     event::component::{ComponentEntry, TimeSource, Wrapper},
 };
 
