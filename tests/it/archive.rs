@@ -109,7 +109,9 @@ pub(crate) async fn check_invariants(archive: &Path) -> Session {
     .await;
     assert_eq!(wrong, 0, "K1: ranges whose counts do not add up");
     let committed = "SELECT coalesce(sum(rows), 0) FROM ledger WHERE state = 'committed'";
-    let stored = number(folder, "SELECT count(*) FROM audit").await;
+    let all = "SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM component) \
+               + (SELECT count(*) FROM inventory)";
+    let stored = number(folder, all).await;
     assert_eq!(
         stored,
         number(folder, committed).await,
@@ -128,20 +130,34 @@ pub(crate) async fn check_invariants(archive: &Path) -> Session {
     let twice = "SELECT count(*) FROM (SELECT 1 FROM audit WHERE supersedes IS NULL GROUP BY cluster, audit_id, stage, stage_timestamp, \
                  request_received_timestamp, verb, request_uri, username HAVING count(*) > 1)";
     assert_eq!(number(folder, twice).await, 0, "K2: events stored twice");
-    check_files(&Archive::open(&url(archive)).await.unwrap()).await;
+    let twice = "SELECT count(*) FROM (SELECT 1 FROM component WHERE wrapper = 'plain' \
+                 GROUP BY source_uri, source_offset HAVING count(*) > 1)";
+    assert_eq!(number(folder, twice).await, 0, "K2: lines stored twice");
+    let twice = "SELECT count(*) FROM (SELECT 1 FROM component WHERE wrapper <> 'plain' \
+                 GROUP BY cluster, component, source_pod, source_container, stream, envelope_time, time, record \
+                 HAVING count(*) > 1)";
+    assert_eq!(
+        number(folder, twice).await,
+        0,
+        "K2: wrapped lines stored twice"
+    );
+    let opened = Archive::open(&url(archive)).await.unwrap();
+    for (table, time) in [
+        (TableName::Audit, "stage_timestamp"),
+        (TableName::Component, "time"),
+        (TableName::Inventory, "time"),
+    ] {
+        check_files(&opened, table, time).await;
+    }
     session(archive).await
 }
 
-/// K4 and K5 on each visible data file of `audit`.
-async fn check_files(archive: &Archive) {
-    let Some(table) = archive.load(TableName::Audit).await.unwrap() else {
+/// K4 and K5 on each visible data file of a table.
+async fn check_files(archive: &Archive, name: TableName, time: &str) {
+    let Some(table) = archive.load(name).await.unwrap() else {
         return;
     };
-    let root = archive
-        .table_url(TableName::Audit)
-        .unwrap()
-        .to_file_path()
-        .unwrap();
+    let root = archive.table_url(name).unwrap().to_file_path().unwrap();
     for file in table.snapshot().unwrap().snapshot().log_data().iter() {
         let path = root.join(file.path().as_ref());
         let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap())
@@ -153,7 +169,7 @@ async fn check_files(archive: &Archive) {
         let mut last: Option<Vec<u8>> = None;
         for batch in reader {
             let batch = batch.unwrap();
-            let columns: Vec<_> = TableName::Audit
+            let columns: Vec<_> = name
                 .sort_columns()
                 .iter()
                 .map(|c| batch.column_by_name(c).unwrap().clone())
@@ -177,7 +193,7 @@ async fn check_files(archive: &Archive) {
                 );
                 last = Some(row.data().to_vec());
             }
-            let times = batch.column_by_name("stage_timestamp").unwrap();
+            let times = batch.column_by_name(time).unwrap();
             for time in times.as_primitive::<TimestampMicrosecondType>().iter() {
                 let day = kolumn::layout::partition::date_of_day(Micros(time.unwrap()).utc_day());
                 assert_eq!(

@@ -7,6 +7,7 @@
 
 mod archive;
 mod cli;
+mod conformance;
 mod crash;
 mod emulators;
 mod faulty;
