@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+// Without huge pages: the system clears two MiB for the first byte of a block, which doubled peak
+// memory and cost a tenth of an ingest's CPU time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
