@@ -35,7 +35,7 @@ logged AS (
     WHERE component = 'cluster-autoscaler'
       AND message IS NOT NULL
       AND message <> 'Event occurred'
-      AND NOT starts_with(message, 'Event(v1.ObjectReference{')
+      AND NOT starts_with(message, 'Event(')
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since)
       AND ($until IS NULL OR time < $until)
