@@ -24,18 +24,21 @@
 -- The autoscaler goes round every ten seconds and says everything again: what is repeated is one row. An
 -- Event that the API server logged and the autoscaler wrote to its log is one row too.
 --
--- The texts are those of cluster-autoscaler 1.20 to 1.3x (scale_up.go, orchestrator.go, executor.go,
+-- The texts are those of cluster-autoscaler 1.20 to 1.3x; of structured entries key-values tell the rest (scale_up.go, orchestrator.go, executor.go,
 -- static_autoscaler.go, eligibility.go, planner.go, actuator.go); what is new is `other`.
 WITH
 logged AS (
     SELECT
-        cluster, time, message, severity, node, namespace, pod,
+        cluster, time, concat_ws(' ', message, fields) AS message, severity, node, namespace, pod,
+        coalesce(
+            json_as_text(fields, 'nodeGroupId'), json_as_text(fields, 'nodeGroup'), json_as_text(fields, 'group')
+        ) AS told_group,
         starts_with(message, 'ScaleUpToNodeGroupMinSize') AS to_minimum
     FROM component
     WHERE component = 'cluster-autoscaler'
       AND message IS NOT NULL
       AND message <> 'Event occurred'
-      AND NOT starts_with(message, 'Event(v1.ObjectReference{')
+      AND NOT starts_with(message, 'Event(')
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since)
       AND ($until IS NULL OR time < $until)
@@ -49,13 +52,13 @@ steps AS (
             WHEN message LIKE 'Failed to scale up%' OR message LIKE 'Failed to increase%'
                 OR message LIKE 'Failed to find fitting%' OR message LIKE 'Scale-up timed out%'
                 OR message LIKE 'Scale up timed out%' THEN 'scale up failed'
-            WHEN message LIKE 'Scale-up: setting group%' OR message LIKE 'Increasing size of%' THEN 'scale up'
+            WHEN message LIKE '%Scale-up: setting group%' OR message LIKE 'Increasing size of%' THEN 'scale up'
             WHEN to_minimum OR message LIKE 'Final scale-up plan%' OR message LIKE 'Best option to resize%'
                 OR message LIKE 'Estimated % nodes needed in %' OR message LIKE 'Splitting scale-up%'
                 THEN 'scale up planned'
             WHEN message LIKE 'Skipping node group%' OR message LIKE 'Node group % is not ready for scaleup%'
                 OR message LIKE 'Disabling scale-up for node group%' THEN 'group left out'
-            WHEN message LIKE '%can''t be scheduled on%' THEN 'does not fit'
+            WHEN message LIKE '%can''t be scheduled%' THEN 'does not fit'
             WHEN message LIKE 'Pod % is unschedulable%' OR message LIKE 'Pod is unschedulable%'
                 OR message LIKE '% other pods are also unschedulable' THEN 'unschedulable'
             WHEN message LIKE 'Failed to delete%' OR message LIKE 'Failed to scale down%'
@@ -79,7 +82,7 @@ steps AS (
 named AS (
     SELECT
         cluster, time, step,
-        CASE step
+        coalesce(told_group, CASE step
             WHEN 'scale up' THEN regexp_match(message, '(?:group|size of) (\S+?),?(?: |$)')[1]
             WHEN 'scale up failed' THEN regexp_match(message, 'group (\S+?)[,:]?(?: |$)')[1]
             WHEN 'group left out' THEN regexp_match(message, '[gG]roup (\S+?)[,:]?(?: |$)')[1]
@@ -88,12 +91,12 @@ named AS (
                 regexp_match(message, '\[\{(\S+) ')[1],
                 regexp_match(message, '(?:needed in|resize:|NodeGroup) (\S+?),?(?: |$)')[1]
             )
-        END AS node_group,
+        END) AS node_group,
         CASE
             WHEN step IN ('scale down', 'scale down failed')
-                THEN coalesce(regexp_match(message, 'node:? (\S+?)[,:]?(?: |$)')[1], node)
+                THEN coalesce(node, regexp_match(message, 'node:? "?([^ ",]+?):?(?: |,|"|$)')[1])
             WHEN step IN ('node kept', 'node unneeded') THEN coalesce(
-                regexp_match(message, '^(?:Fast evaluation: |Simulation: )?(?:[nN]ode |Skipping )?(\S+?)(?: |,| -)')[1],
+                regexp_match(message, '^(?:(?:Fast evaluation|Detailed evaluation|Simulation): )?(?:[nN]ode |Skipping )?(\S+?)(?: |,| -)')[1],
                 node
             )
             ELSE node
@@ -124,7 +127,7 @@ said AS (
         regexp_match(message, '\[\{(\S+) ')[1],
         CASE lower(kind)
             WHEN 'node' THEN name
-            ELSE regexp_match(message, 'removing (?:empty )?node:? ''?([^ '',]+)')[1]
+            ELSE regexp_match(message, 'removing (?:empty )?node:? [''"]?([^ ''",]+)')[1]
         END,
         CASE lower(kind) WHEN 'pod' THEN concat_ws('/', namespace, name) END,
         message, source

@@ -39,12 +39,13 @@ known AS (
 samples AS (
     SELECT
         cluster, coalesce(name, node) AS node, object_uid AS uid, time,
-        CASE WHEN contains(',' || replace(status, ' ', '') || ',', ',Ready,') THEN 'True' ELSE 'not True' END AS status,
+        -- No condition is true: the column `status` is null then.
+        CASE WHEN contains(',' || replace(coalesce(status, ''), ' ', '') || ',', ',Ready,') THEN 'True' ELSE 'not True' END AS status,
         date_bin(INTERVAL '10 minutes', time) AS sample_bin
     FROM inventory
     WHERE source_table = 'KubeNodeInventory'
       AND coalesce(name, node) IS NOT NULL
-      AND status IS NOT NULL
+      AND coalesce(status, json_get_str(record, 'Status')) IS NOT NULL
       AND ($node IS NULL OR name = $node OR (name IS NULL AND node = $node))
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since - $lookback)

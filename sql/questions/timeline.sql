@@ -133,7 +133,7 @@ logged AS (
         coalesce(node, source_node) AS node, cluster
     FROM component
     WHERE (message IS DISTINCT FROM 'Event occurred')
-      AND NOT starts_with(coalesce(message, ''), 'Event(v1.ObjectReference{')
+      AND NOT starts_with(coalesce(message, ''), 'Event(')
       AND ($since IS NULL OR time >= $since)
       AND ($until IS NULL OR time < $until)
       AND ($cluster IS NULL OR cluster = $cluster)

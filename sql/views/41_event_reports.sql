@@ -52,6 +52,6 @@ FROM (
         coalesce(json_get_str(fields, 'namespace'), json_get_str(fields, 'object', 'namespace')) AS told_namespace,
         coalesce(json_get_str(fields, 'name'), json_get_str(fields, 'object', 'name')) AS told_name
     FROM component
-    WHERE message = 'Event occurred' OR starts_with(message, 'Event(v1.ObjectReference{')
+    WHERE message = 'Event occurred' OR starts_with(message, 'Event(')
 )
 WHERE reason IS NOT NULL AND kind IS NOT NULL

@@ -1,7 +1,8 @@
-//! Named questions: one SQL query a file, with a header that gives title, parameters, columns and
-//! what bodies it needs. In: the built-in files and a user's folder. Out: [`Question`]s that were
-//! checked when loaded (every placeholder is a parameter, every parameter is used), and statements
-//! whose values are bound as typed literals in the syntax tree, never pasted into text.
+//! Named questions: one SQL query a file, with a header that gives title, parameters, columns, what
+//! bodies and logs it needs, what it leaves out and how it is drawn. In: the built-in files and a
+//! user's folder. Out: [`Question`]s that were checked when loaded (every placeholder is a parameter,
+//! every parameter is used), and statements whose values are bound as typed literals in the syntax
+//! tree, never pasted into text.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -455,3 +455,46 @@ async fn completions_and_the_manual_page_come_from_the_same_source() {
     assert_eq!(k.run(&[]).code, 2);
     assert_eq!(k.run(&["nope"]).code, 2);
 }
+
+#[tokio::test]
+async fn an_answer_over_time_is_drawn() {
+    let k = Kolumn::new().await;
+    let window = [
+        "--since",
+        "2026-11-20T12:45:00Z",
+        "--until",
+        "2026-11-20T12:50:00Z",
+    ];
+    let ask = |more: &[&str]| k.run(&[&["ask", "component-volume"], &window[..], more].concat());
+    let drawn = ask(&[]);
+    let wanted = [
+        "audit: 2 messages, at most 1 a minute",
+        "  ██",
+        "  ██",
+        "  ██",
+        "··██·",
+        "",
+        "2026-11-20 12:45 UTC  2026-11-20 12:50 UTC",
+        "one column: one minute; · none",
+    ];
+    let shown: Vec<&str> = drawn.out.lines().collect();
+    assert_eq!(shown, wanted, "{}", drawn.err);
+    let table = ask(&["--no-chart"]);
+    assert!(table.out.contains("(2 rows)"), "{}", table.out);
+    let json = ask(&["-o", "json"]);
+    assert_eq!(lines(&json.out)[1]["time"], "2026-11-20T12:48:00Z");
+    let script = ".ask component-volume --per hour --no-chart\n.ask component-volume --per hour\n";
+    let shell = k.run_with(&["shell"], script);
+    assert!(shell.out.contains("(1 row)"), "{}", shell.out);
+    assert!(shell.out.contains("at most 2 an hour"), "{}", shell.out);
+    let wrong = ask(&["--per", "week"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.err.contains("one of minute, hour, day"),
+        "{}",
+        wrong.err
+    );
+    let help = k.run(&["ask", "component-volume", "--help"]);
+    assert!(help.out.contains("--per <minute|hour|day>"), "{}", help.out);
+    assert!(help.out.contains("--no-chart"), "{}", help.out);
+}

@@ -66,6 +66,12 @@ impl Fixture {
         }
     }
 
+    /// Writes one file of another table.
+    pub(crate) async fn write_to(&mut self, table: TableName, file: File<'_>) {
+        self.files += 1;
+        write(&self.archive, table, self.files, file).await;
+    }
+
     /// Writes one file of `audit`.
     pub(crate) async fn write(&mut self, file: File<'_>) {
         self.files += 1;

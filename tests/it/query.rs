@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::physical_plan::displayable;
 use kolumn::error::ErrorKind;
+use kolumn::layout::columns::TableName;
 use kolumn::query::question::{self, Value, Values};
 use kolumn::query::{Session, SessionOptions, time::TimeReader};
 use kolumn::table::provider::Pruning;
@@ -536,4 +537,94 @@ async fn an_empty_archive_answers_with_no_rows() {
         );
     }
     assert!(fixture.folder.path().join("audit/_delta_log").is_dir());
+}
+
+/// Two days of every table with rows, a file each.
+async fn two_days_of_all_tables() -> Fixture {
+    let mut fixture = two_days().await;
+    for day in ["2026-11-19", "2026-11-20"] {
+        let time = format!("{day}T10:00:00Z");
+        let component = json!({"time": time, "component": "kube-controller-manager",
+            "message": "Event occurred", "record": "x",
+            "fields": "{\"object\":\"d/p\",\"kind\":\"Pod\",\"reason\":\"R\",\"message\":\"m\"}"});
+        let sample = json!({"time": time, "source_table": "KubeEvents", "object_kind": "pod",
+            "namespace": "d", "name": "q", "reason": "R", "record": "{}"});
+        let request = json!({"resource": "events", "event_reason": "R", "regarding_name": "a"});
+        for (table, row) in [
+            (TableName::Audit, event("e", &time, request)),
+            (TableName::Component, component),
+            (TableName::Inventory, sample),
+        ] {
+            let mut file = File::audit("aks-prod", day, vec![row]);
+            file.sorted = false;
+            fixture.write_to(table, file).await;
+        }
+    }
+    fixture
+}
+
+#[tokio::test]
+async fn a_window_reaches_the_files_of_every_route_of_events() {
+    let fixture = two_days_of_all_tables().await;
+    let all = plan(&fixture, "SELECT time, reason FROM event_reports").await;
+    assert_eq!(all.matches(".parquet").count(), 6, "{all}");
+    for filter in [
+        "time >= '2026-11-20T00:00:00Z'",
+        "time < '2026-11-20T00:00:00Z' AND cluster = 'aks-prod'",
+    ] {
+        let sql = format!("SELECT time, reason FROM event_reports WHERE {filter}");
+        let text = plan(&fixture, &sql).await;
+        assert_eq!(text.matches(".parquet").count(), 3, "{filter}: {text}");
+    }
+    let sql = "SELECT source, name, reason FROM event_reports ORDER BY time, source";
+    let one_day = ["audit|a|R", "component|p|R", "inventory|q|R"];
+    assert_eq!(both(&fixture, sql).await, [one_day, one_day].concat());
+}
+
+#[test]
+fn a_window_keeps_questions_from_the_files_of_other_days() {
+    // Plans are walked recursively, in debug builds with large frames: as the binary has it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(8 << 20)
+        .build()
+        .unwrap();
+    let asked = runtime.spawn(async {
+        let fixture = two_days_of_all_tables().await;
+        let session = session(&fixture, Pruning::On).await;
+        let questions = question::load(None).unwrap();
+        for name in [
+            "authenticator",
+            "autoscaler",
+            "component-messages",
+            "component-volume",
+            "coverage",
+            "kubernetes-events",
+            "node-ready-history",
+            "search",
+            "timeline",
+        ] {
+            let question = question::find(&questions, name).unwrap();
+            let mut given = Values::from([(
+                "since".to_owned(),
+                Value::Time("2026-11-20T06:00:00Z".parse().unwrap()),
+            )]);
+            if name == "search" {
+                given.insert("text".to_owned(), Value::Text("x".to_owned()));
+            }
+            if name == "node-ready-history" {
+                given.insert("lookback".to_owned(), Value::Duration(1_000_000));
+            }
+            let values = question.complete(given, &times()).unwrap();
+            let sql = question.to_sql(&values).unwrap();
+            let plan = session.physical_plan(&sql).await;
+            let plan = plan.unwrap_or_else(|e| panic!("{name}: {}", e.to_chain()));
+            let text = displayable(plan.as_ref()).indent(true).to_string();
+            // There is no node: bounds keep it from all files.
+            let day = text.contains("2026-11-20/part");
+            assert_eq!(day, name != "node-ready-history", "{name}: {text}");
+            assert!(!text.contains("2026-11-19/part"), "{name}: {text}");
+        }
+    });
+    runtime.block_on(asked).unwrap();
 }
