@@ -16,3 +16,4 @@ mod ingest;
 mod query;
 mod questions;
 mod stores;
+mod tidy;
