@@ -436,8 +436,8 @@ fn read_records(batch: &RecordBatch, source: &str, out: &mut Vec<RangeRecord>) -
             redaction: text("redaction", row)??,
             version: text("version", row)??,
             first_rows_file: text("first_rows_file", row)?,
-            filtered: long("filtered", row)?.unwrap_or(0),
-            continuations: long("continuations", row)?.unwrap_or(0),
+            filtered: long("filtered", row).flatten().unwrap_or(0),
+            continuations: long("continuations", row).flatten().unwrap_or(0),
         });
     }
     Some(())
