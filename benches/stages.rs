@@ -7,7 +7,7 @@ use std::{hint::black_box, time::Instant};
 use kolumn::{
     decode::{
         Record, decode_frame,
-        frame::{Framer, Framing},
+        frame::{Framer, Framing, Pool},
     },
     layout::{
         audit::{Lengths, Origin, push_audit_row},
@@ -35,7 +35,7 @@ fn main() {
         }
     };
     time("frame", &content, |content| {
-        let mut framer = Framer::new(Framing::Lines, 0);
+        let mut framer = Framer::new(Framing::Lines, 0, &Pool::default());
         for part in content.chunks(1 << 20) {
             framer.push(part, &mut |f| {
                 black_box(f);

@@ -4,10 +4,9 @@
 //! being understood, so this runs at the speed of the disk; what a frame holds is decided elsewhere
 //! and on other threads. The last frame, if it has no end, is left to the caller.
 
-use std::{
-    ops::Deref,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
 
 use super::component;
 
@@ -99,21 +98,24 @@ pub fn skip_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
-/// Memory of a chunk, taken from a pool and given back when it is dropped: fresh memory has to be
-/// cleared page by page, which costs as much as parsing it.
+/// Memory of a chunk, taken from a pool and given back when nobody needs it any more: fresh memory
+/// has to be cleared page by page, which costs as much as parsing it.
 #[derive(Debug)]
-pub struct Block {
+struct Block {
     memory: Vec<u8>,
     len: usize,
     pool: Pool,
 }
 
-/// Memory that waits to be used again.
+/// Memory that waits to be used again, shared by the framers of a run.
 #[derive(Debug, Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
-/// Blocks that wait at most; chunks in flight are a few more than there are cores.
-const POOLED_MAX: usize = 16;
+/// Blocks that wait at most: as many as rows that wait to be sorted may refer to.
+const POOLED_MAX: usize = 128;
+
+/// A chunk this short is copied: it may wait for long with many others, and must not hold a block.
+const COPIED_BYTES_MAX: usize = CHUNK_BYTES / 4;
 
 impl Pool {
     fn block(&self) -> Block {
@@ -143,6 +145,14 @@ impl Block {
         self.memory[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
     }
+
+    fn into_bytes(self) -> Bytes {
+        if self.len <= COPIED_BYTES_MAX {
+            Bytes::copy_from_slice(self.as_ref())
+        } else {
+            Bytes::from_owner(self)
+        }
+    }
 }
 
 impl Drop for Block {
@@ -156,10 +166,8 @@ impl Drop for Block {
     }
 }
 
-impl Deref for Block {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
         &self.memory[..self.len]
     }
 }
@@ -169,8 +177,8 @@ impl Deref for Block {
 pub struct Chunk {
     /// Offset of the first byte in the decompressed object.
     pub offset: u64,
-    /// The bytes.
-    pub bytes: Block,
+    /// The bytes; rows may refer to them for as long as they live.
+    pub bytes: Bytes,
     /// How the frames end.
     pub framing: Framing,
     /// Where its documents end.
@@ -180,11 +188,9 @@ pub struct Chunk {
 impl Chunk {
     /// A chunk of whole lines.
     pub fn of_lines(offset: u64, lines: &[u8]) -> Self {
-        let mut bytes = Pool::default().block();
-        bytes.append(lines);
         Self {
             offset,
-            bytes,
+            bytes: Bytes::copy_from_slice(lines),
             framing: Framing::Lines,
             ends: Vec::new(),
         }
@@ -292,11 +298,11 @@ impl DocumentScan {
 
 impl Framer {
     /// A framer for a stream that starts at an offset of its object.
-    pub fn new(framing: Framing, offset: u64) -> Self {
+    pub fn new(framing: Framing, offset: u64, pool: &Pool) -> Self {
         Self {
             framing,
             offset,
-            block: Pool::default().block(),
+            block: pool.block(),
             scanned: 0,
             document: DocumentScan::default(),
             ends: Vec::new(),
@@ -326,13 +332,13 @@ impl Framer {
             Framing::Documents => self.cut_documents(out),
             Framing::Payloads => self.cut_payloads(out),
         }
-        if self.block.len() >= FRAME_BYTES_MAX {
-            let length = self.block.len() as u64;
-            self.digest.update(&self.block);
-            let head = self.block[..OVERSIZE_HEAD_BYTES].to_vec();
+        if self.block.len >= FRAME_BYTES_MAX {
+            let length = self.block.len as u64;
+            self.digest.update(self.block.as_ref());
+            let head = self.block.as_ref()[..OVERSIZE_HEAD_BYTES].to_vec();
             self.oversize = Some((self.offset, length, head));
             self.offset += length;
-            self.begin_block(self.block.len());
+            self.begin_block(self.block.len);
         }
     }
 
@@ -351,7 +357,7 @@ impl Framer {
     /// A new block with what the old one holds from an offset on; gives the old one.
     fn begin_block(&mut self, from: usize) -> Block {
         let mut next = self.block.pool.block();
-        next.append(&self.block[from..]);
+        next.append(&self.block.as_ref()[from..]);
         self.scanned = 0;
         self.document = DocumentScan::default();
         std::mem::replace(&mut self.block, next)
@@ -362,12 +368,12 @@ impl Framer {
     /// the end is not there yet.
     fn skip_oversize(&mut self, out: &mut dyn FnMut(Framed)) -> bool {
         let end = match self.framing {
-            Framing::Payloads => next_payload(&self.block, 0),
-            _ => memchr::memchr(b'\n', &self.block).map(|i| i + 1),
+            Framing::Payloads => next_payload(self.block.as_ref(), 0),
+            _ => memchr::memchr(b'\n', self.block.as_ref()).map(|i| i + 1),
         };
-        let skipped = end.unwrap_or(self.block.len());
+        let skipped = end.unwrap_or(self.block.len);
         self.offset += skipped as u64;
-        self.digest.update(&self.block[..skipped]);
+        self.digest.update(&self.block.as_ref()[..skipped]);
         if let Some((_, length, _)) = &mut self.oversize {
             *length += skipped as u64;
         }
@@ -385,40 +391,40 @@ impl Framer {
     }
 
     fn cut_lines(&mut self, out: &mut dyn FnMut(Framed)) {
-        if self.block.len() < CHUNK_BYTES {
+        if self.block.len < CHUNK_BYTES {
             return;
         }
-        match memchr::memrchr(b'\n', &self.block[self.scanned..]) {
+        match memchr::memrchr(b'\n', &self.block.as_ref()[self.scanned..]) {
             Some(i) => {
                 // Lines that make up one entry stay together.
                 let end = self.scanned + i + 1;
-                let entry = component::last_entry_start(&self.block[..end]);
+                let entry = component::last_entry_start(&self.block.as_ref()[..end]);
                 self.emit(entry.unwrap_or(end), out);
             }
-            None => self.scanned = self.block.len(),
+            None => self.scanned = self.block.len,
         }
     }
 
     fn cut_payloads(&mut self, out: &mut dyn FnMut(Framed)) {
-        if self.block.len() < CHUNK_BYTES {
+        if self.block.len < CHUNK_BYTES {
             return;
         }
-        match last_payload(&self.block, self.scanned.max(1)) {
+        match last_payload(self.block.as_ref(), self.scanned.max(1)) {
             Some(at) => self.emit(at, out),
             // A mark may stand across the end of the block.
-            None => self.scanned = self.block.len() - PAYLOAD_MARKS[0].len(),
+            None => self.scanned = self.block.len - PAYLOAD_MARKS[0].len(),
         }
     }
 
     fn cut_documents(&mut self, out: &mut dyn FnMut(Framed)) {
-        for at in self.scanned..self.block.len() {
-            if self.document.ends_with(self.block[at]) {
+        for at in self.scanned..self.block.len {
+            if self.document.ends_with(self.block.memory[at]) {
                 self.ends.push(at + 1);
                 self.document = DocumentScan::default();
             }
         }
-        self.scanned = self.block.len();
-        if self.block.len() >= CHUNK_BYTES
+        self.scanned = self.block.len;
+        if self.block.len >= CHUNK_BYTES
             && let Some(end) = self.ends.last().copied()
         {
             let (scanned, document) = (self.scanned - end, self.document);
@@ -431,13 +437,13 @@ impl Framer {
         let offset = self.offset;
         let mut block = self.begin_block(end);
         block.len = end;
-        self.digest.update(&block);
+        self.digest.update(block.as_ref());
         self.offset += end as u64;
         let ends = std::mem::take(&mut self.ends);
-        let is_blank = block.trim_ascii().is_empty();
+        let is_blank = block.as_ref().trim_ascii().is_empty();
         let chunk = Chunk {
             offset,
-            bytes: block,
+            bytes: block.into_bytes(),
             framing: self.framing,
             ends,
         };
@@ -456,17 +462,17 @@ impl Framer {
             });
         }
         let end = match self.framing {
-            Framing::Lines => memchr::memrchr(b'\n', &self.block).map(|i| i + 1),
+            Framing::Lines => memchr::memrchr(b'\n', self.block.as_ref()).map(|i| i + 1),
             Framing::Documents => self.ends.last().copied(),
-            Framing::Payloads => last_payload(&self.block, 1),
+            Framing::Payloads => last_payload(self.block.as_ref(), 1),
         };
         if let Some(end) = end {
             self.emit(end, out);
         }
-        if self.block.trim_ascii().is_empty() {
+        if self.block.as_ref().trim_ascii().is_empty() {
             return None;
         }
-        let bytes = self.begin_block(self.block.len());
+        let bytes = self.begin_block(self.block.len).into_bytes();
         Some(Chunk {
             offset: self.offset,
             bytes,
@@ -498,7 +504,7 @@ mod tests {
         input: &[u8],
         step: usize,
     ) -> (Vec<(u64, String)>, Option<Range<u64>>) {
-        let mut framer = Framer::new(framing, 0);
+        let mut framer = Framer::new(framing, 0, &Pool::default());
         let mut chunks = Vec::new();
         for part in input.chunks(step) {
             framer.push(part, &mut |f| chunks.push(f));
@@ -592,7 +598,7 @@ mod tests {
         let count = 3 * CHUNK_BYTES / payload.len();
         let input = payload.repeat(count);
         for step in [1 << 20, 999_983] {
-            let mut framer = Framer::new(Framing::Payloads, 0);
+            let mut framer = Framer::new(Framing::Payloads, 0, &Pool::default());
             let mut chunks = Vec::new();
             for part in input.as_bytes().chunks(step) {
                 framer.push(part, &mut |f| chunks.push(f));

@@ -2,13 +2,13 @@
 
 use crate::decode::{
     Context, Record, decode_frame_of,
-    frame::{Framed, Framer, Framing},
+    frame::{Framed, Framer, Framing, Pool},
 };
 
 /// Counts of audit events, lines, rows of inventory, dropped records and rejections, and the codes
 /// of the latter.
 fn outcome(bytes: &[u8]) -> ([usize; 5], Vec<&'static str>) {
-    let mut framer = Framer::new(Framing::sniff(bytes), 0);
+    let mut framer = Framer::new(Framing::sniff(bytes), 0, &Pool::default());
     let mut chunks = Vec::new();
     framer.push(bytes, &mut |f| chunks.push(f));
     let tail = framer.finish(&mut |f| chunks.push(f));

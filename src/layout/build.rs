@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder,
-        ListBuilder, RecordBatch, StringBuilder, StringViewBuilder, StructBuilder,
+        ArrayBuilder, ArrayRef, AsArray as _, BinaryBuilder, BooleanBuilder, Int32Builder,
+        Int64Builder, ListBuilder, RecordBatch, StringBuilder, StringViewBuilder, StructBuilder,
         TimestampMicrosecondBuilder,
     },
+    buffer::Buffer,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef},
 };
+use bytes::Bytes;
 
 use crate::{
     event::{
@@ -27,8 +29,8 @@ use crate::{
     },
 };
 
-/// Block of the string views of one chunk: large, so that a sort touches few buffers.
-const VIEW_BLOCK_BYTES: u32 = 256 * 1024;
+/// A text this long that stands in the chunk is not copied: its row refers to the chunk.
+const SHARED_BYTES_MIN: usize = 128;
 
 /// The schema of rows in memory: a data file's, with text as views, so that sorting moves no text.
 pub fn row_schema(table: TableName) -> SchemaRef {
@@ -51,11 +53,14 @@ pub struct Rows {
     columns: Vec<ColumnBuilder>,
     next: usize,
     rows: usize,
+    /// The chunk that texts may stand in.
+    shared: Option<Buffer>,
 }
 
 #[derive(Debug)]
 enum ColumnBuilder {
-    Text(StringViewBuilder),
+    /// Texts, and which of their blocks is the chunk.
+    Text(StringViewBuilder, Option<u32>),
     Time(TimestampMicrosecondBuilder),
     Int(Int32Builder),
     Long(Int64Builder),
@@ -74,6 +79,15 @@ impl Rows {
             columns,
             next: 0,
             rows: 0,
+            shared: None,
+        }
+    }
+
+    /// An empty set of rows whose long texts may stand in a chunk: those are referred to, not copied.
+    pub fn sharing(table: TableName, chunk: &Bytes) -> Self {
+        Self {
+            shared: Some(Buffer::from(chunk.clone())),
+            ..Self::new(table)
         }
     }
 
@@ -91,9 +105,46 @@ impl Rows {
 
     /// Writes a text.
     pub fn text(&mut self, name: &str, value: Option<&str>) {
-        if let ColumnBuilder::Text(b) = self.column(name) {
-            b.append_option(value);
+        let place = value.and_then(|text| self.place_in_chunk(text));
+        let shared = self.shared.clone().filter(|_| place.is_some());
+        let ColumnBuilder::Text(b, block) = self.column(name) else {
+            return;
+        };
+        if let (Some((offset, len)), Some(chunk)) = (place, shared) {
+            let block = *block.get_or_insert_with(|| b.append_block(chunk));
+            if b.try_append_view(block, offset, len).is_ok() {
+                return;
+            }
         }
+        b.append_option(value);
+    }
+
+    /// Where a text stands in the chunk, if it does: told by its address.
+    fn place_in_chunk(&self, text: &str) -> Option<(u32, u32)> {
+        let chunk = self
+            .shared
+            .as_ref()
+            .filter(|_| text.len() >= SHARED_BYTES_MIN)?;
+        let offset = text.as_ptr().addr().checked_sub(chunk.as_ptr().addr())?;
+        if offset.checked_add(text.len())? > chunk.len() {
+            return None;
+        }
+        Some((u32::try_from(offset).ok()?, u32::try_from(text.len()).ok()?))
+    }
+
+    fn held_bytes(&self, batch: &RecordBatch) -> usize {
+        let Some(chunk) = &self.shared else {
+            return batch.get_array_memory_size();
+        };
+        let is_chunk = |b: &Buffer| b.as_ptr() == chunk.as_ptr();
+        let views = batch
+            .columns()
+            .iter()
+            .filter_map(|c| c.as_string_view_opt());
+        let times: usize = views
+            .map(|v| v.data_buffers().iter().filter(|b| is_chunk(b)).count())
+            .sum();
+        batch.get_array_memory_size() - times.saturating_sub(1) * chunk.len()
     }
 
     /// Writes a time.
@@ -234,6 +285,17 @@ impl Rows {
 
     /// The rows as a batch of [`row_schema`].
     pub fn finish(mut self) -> RecordBatch {
+        self.finish_batch()
+    }
+
+    /// As [`Rows::finish`], with the bytes that the batch holds, the chunk counted once.
+    pub fn finish_counted(mut self) -> (RecordBatch, usize) {
+        let batch = self.finish_batch();
+        let bytes = self.held_bytes(&batch);
+        (batch, bytes)
+    }
+
+    fn finish_batch(&mut self) -> RecordBatch {
         let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         RecordBatch::try_new(row_schema(self.table), arrays)
             .expect("builders were made from the same columns as the schema")
@@ -242,9 +304,7 @@ impl Rows {
 
 fn builder_of(column: &Column) -> ColumnBuilder {
     match column.kind {
-        Kind::Text | Kind::Json => {
-            ColumnBuilder::Text(StringViewBuilder::new().with_fixed_block_size(VIEW_BLOCK_BYTES))
-        }
+        Kind::Text | Kind::Json => ColumnBuilder::Text(StringViewBuilder::new(), None),
         Kind::Time => ColumnBuilder::Time(
             TimestampMicrosecondBuilder::new().with_data_type(Kind::Time.data_type()),
         ),
@@ -312,7 +372,7 @@ fn put_texts(s: &mut StructBuilder, field: usize, values: &Items<Str<'_>>) {
 impl ColumnBuilder {
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(b) => Arc::new(b.finish()),
+            Self::Text(b, _) => Arc::new(b.finish()),
             Self::Time(b) => Arc::new(b.finish()),
             Self::Int(b) => Arc::new(b.finish()),
             Self::Long(b) => Arc::new(b.finish()),

@@ -96,7 +96,7 @@ impl Collector {
     /// Takes the rows of a chunk.
     pub(crate) fn push(&mut self, decoded: Decoded) {
         for rows in decoded.tables {
-            self.bytes += rows.rows.get_array_memory_size();
+            self.bytes += rows.bytes;
             let waiting = self.tables.entry(rows.table).or_default();
             waiting.batches.push(rows.rows);
             waiting

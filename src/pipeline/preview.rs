@@ -7,7 +7,7 @@ use crate::{
     commit::ledger::Ledger,
     decode::{
         self, Record,
-        frame::{Framed, Framer, Framing},
+        frame::{Framed, Framer, Framing, Pool},
     },
     error::Result,
     pipeline::{
@@ -165,7 +165,7 @@ fn content_of(
     if kind.text.is_some() {
         return Cow::Borrowed("component log");
     }
-    let mut framer = Framer::new(Framing::sniff(&head), 0);
+    let mut framer = Framer::new(Framing::sniff(&head), 0, &Pool::default());
     let mut chunks = Vec::new();
     framer.push(&head, &mut |f| chunks.push(f));
     let tail = framer.finish(&mut |f| chunks.push(f));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 
 use crate::{
     commit::{known::Copy, ledger::RangeRecord},
@@ -112,6 +113,8 @@ pub(crate) struct RowMark {
 pub(crate) struct DecodedRows {
     pub(crate) table: TableName,
     pub(crate) rows: RecordBatch,
+    /// Bytes that they hold.
+    pub(crate) bytes: usize,
     pub(crate) marks: Vec<RowMark>,
     pub(crate) partitions: Vec<Partition>,
 }
@@ -174,7 +177,7 @@ pub(crate) fn decode(context: &DecodeContext, index: RangeIndex, read: Read) -> 
             decoded.rejected.push(record);
         }
         Read::Chunk(chunk, kind) => {
-            let mut sink = ChunkSink::new(context, decoded);
+            let mut sink = ChunkSink::new(context, &chunk.bytes, decoded);
             sink.decode(&chunk, &kind);
             decoded = sink.finish();
             decoded.content_bytes = chunk.bytes.len() as u64;
@@ -199,15 +202,17 @@ struct ChunkSink<'c> {
 /// a list is faster than a map.
 struct TableSink {
     table: TableName,
+    chunk: Bytes,
     rows: Option<Rows>,
     marks: Vec<RowMark>,
     partitions: Vec<Partition>,
 }
 
 impl TableSink {
-    fn new(table: TableName) -> Self {
+    fn new(table: TableName, chunk: &Bytes) -> Self {
         Self {
             table,
+            chunk: chunk.clone(),
             rows: None,
             marks: Vec::new(),
             partitions: Vec::new(),
@@ -215,7 +220,8 @@ impl TableSink {
     }
 
     fn rows(&mut self) -> &mut Rows {
-        self.rows.get_or_insert_with(|| Rows::new(self.table))
+        self.rows
+            .get_or_insert_with(|| Rows::sharing(self.table, &self.chunk))
     }
 
     fn mark(
@@ -244,9 +250,11 @@ impl TableSink {
     }
 
     fn finish(self) -> Option<DecodedRows> {
+        let (rows, bytes) = self.rows?.finish_counted();
         Some(DecodedRows {
             table: self.table,
-            rows: self.rows?.finish(),
+            rows,
+            bytes,
             marks: self.marks,
             partitions: self.partitions,
         })
@@ -254,7 +262,7 @@ impl TableSink {
 }
 
 impl<'c> ChunkSink<'c> {
-    fn new(context: &'c DecodeContext, decoded: Decoded) -> Self {
+    fn new(context: &'c DecodeContext, chunk: &Bytes, decoded: Decoded) -> Self {
         let range = &context.ranges[decoded.range];
         let given = range
             .cluster
@@ -264,9 +272,9 @@ impl<'c> ChunkSink<'c> {
             context,
             range,
             given,
-            audit: TableSink::new(TableName::Audit),
-            component: TableSink::new(TableName::Component),
-            inventory: TableSink::new(TableName::Inventory),
+            audit: TableSink::new(TableName::Audit, chunk),
+            component: TableSink::new(TableName::Component, chunk),
+            inventory: TableSink::new(TableName::Inventory, chunk),
             decoded,
             scratch: Vec::new(),
         }

@@ -10,7 +10,7 @@ use crate::{
     commit::ledger::{RangeRecord, unsigned},
     decode::{
         self,
-        frame::{Chunk, Framed, Framer, Framing},
+        frame::{Chunk, Framed, Framer, Framing, Pool},
         reject::{Reason, Reject},
     },
     error::Error,
@@ -68,10 +68,15 @@ pub(crate) fn decode_ranges(
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     let reading = Arc::clone(&context);
     let reader = tokio::task::spawn_blocking(move || {
+        let pool = Pool::default();
         for (index, range) in reading.ranges.iter().enumerate() {
             if let Some(object) = objects.get(&range.object_uri) {
                 let mut send = |read| sender.blocking_send((index, read)).is_ok();
-                read_range(object, range, &reading.settings, &mut send);
+                let how = How {
+                    settings: &reading.settings,
+                    pool: &pool,
+                };
+                read_range(object, range, how, &mut send);
             }
         }
     });
@@ -105,11 +110,18 @@ fn read_head(reader: &mut ContentReader) -> (Vec<u8>, Option<ReadError>) {
     (head, failure)
 }
 
+/// How the ranges of a batch are read.
+#[derive(Clone, Copy)]
+struct How<'h> {
+    settings: &'h SourceSettings,
+    pool: &'h Pool,
+}
+
 /// Reads one range; stops early if nobody listens any more.
 fn read_range(
     object: &ListedObject,
     range: &RangeRecord,
-    settings: &SourceSettings,
+    how: How<'_>,
     send: &mut dyn FnMut(Read) -> bool,
 ) {
     let start = unsigned(range.range_start);
@@ -133,14 +145,14 @@ fn read_range(
             Err(_) => Cow::Borrowed(&head),
         },
     };
-    let kind = Arc::new(ContentKind::of(object, &beginning, settings));
+    let kind = Arc::new(ContentKind::of(object, &beginning, how.settings));
     // What tells how frames end is the beginning of the object; a pretty-printed one that goes on
     // does so at a line.
     let framing = match (kind.text, start, Framing::sniff(&beginning)) {
         (Some(_), _, _) | (None, 1.., Framing::Documents) => Framing::Lines,
         (None, _, framing) => framing,
     };
-    let mut framer = Framer::new(framing, start);
+    let mut framer = Framer::new(framing, start, how.pool);
     let mut listening = true;
     framer.push(&head, &mut |f| listening &= send_framed(f, &kind, send));
     while listening && failure.is_none() {
