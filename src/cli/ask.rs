@@ -22,6 +22,7 @@ const NO_CHART: &str = "no-chart";
 #[derive(Debug, Clone, Default)]
 pub struct AskArgs {
     list: bool,
+    list_as_json: bool,
     chosen: Option<(String, ArgMatches)>,
 }
 
@@ -33,6 +34,15 @@ impl Args for AskArgs {
                     .long("list")
                     .action(ArgAction::SetTrue)
                     .help("List the questions"),
+            )
+            .arg(
+                Arg::new("list-output")
+                    .long("output")
+                    .value_name("FORMAT")
+                    .value_parser(["text", "json"])
+                    .default_value("text")
+                    .requires("list")
+                    .help("Format of the list; json: one object a question and line"),
             )
             .subcommand_value_name("QUESTION")
             .subcommand_help_heading("Questions")
@@ -48,6 +58,9 @@ impl FromArgMatches for AskArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self {
             list: matches.get_flag("list"),
+            list_as_json: matches
+                .get_one::<String>("list-output")
+                .is_some_and(|format| format == "json"),
             chosen: matches
                 .subcommand()
                 .map(|(name, found)| (name.to_owned(), found.clone())),
@@ -135,11 +148,53 @@ fn after_help(question: &Question) -> StyledStr {
     text.into()
 }
 
+/// A question as programs read it.
+fn described(question: &Question) -> serde_json::Value {
+    let parameters: Vec<_> = question
+        .params
+        .iter()
+        .map(|param| {
+            let default = match &param.absent {
+                Absent::Default(text) => Some(text.as_str()),
+                Absent::Null | Absent::Refused => None,
+            };
+            serde_json::json!({
+                "flag": format!("--{}", param.flag()),
+                "type": param.kind.as_str(),
+                "required": matches!(param.absent, Absent::Refused),
+                "default": default,
+                "choices": param.choices,
+                "help": param.doc,
+            })
+        })
+        .collect();
+    let columns: Vec<_> = question
+        .columns
+        .iter()
+        .map(|(name, doc)| serde_json::json!({"name": name, "help": doc}))
+        .collect();
+    serde_json::json!({
+        "name": question.name,
+        "title": question.title,
+        "parameters": parameters,
+        "columns": columns,
+        "example": question.example,
+    })
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// `Usage` for wrong values, and those of asking and writing.
 pub async fn run(args: AskArgs, plan: &Plan, questions: &[Question]) -> Result<ExitCode> {
+    if args.list && args.list_as_json {
+        let lines: String = questions
+            .iter()
+            .map(|question| described(question).to_string() + "\n")
+            .collect();
+        terminal::print_bytes(lines.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.list {
         let width = questions.iter().map(|q| q.name.len()).max().unwrap_or(0);
         for question in questions {

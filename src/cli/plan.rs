@@ -252,7 +252,7 @@ impl Plan {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Memory for the query, such as 2GiB [default: 1GiB]
+    /// Memory for the query, such as 2GiB [default: 2GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
     /// Time for the query, such as 30s [default: none]

@@ -47,7 +47,7 @@ pub use failure::sql_error;
 pub use functions::duration_text;
 
 /// Memory for the state of a query (sorts, aggregates, joins) unless set otherwise.
-pub const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+pub const MEMORY_BYTES_DEFAULT: usize = 2 << 30;
 
 /// What a session may use and how it works.
 #[derive(Debug, Clone)]
