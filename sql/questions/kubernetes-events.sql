@@ -94,25 +94,44 @@ reported AS (
     FROM lines
     GROUP BY cluster, kind, namespace, name, reason, message, life
 ),
+-- What other routes report too is compared; the rest, mostly all of it, came by audit alone.
+elsewhere AS (
+    SELECT DISTINCT
+        cluster, lower(kind) AS kind_key, coalesce(namespace, '') AS namespace_key, coalesce(name, '') AS name_key,
+        reason, message
+    FROM reports
+    WHERE source <> 'audit'
+),
+keyed AS (
+    SELECT
+        *, lower(kind) AS kind_key, coalesce(namespace, '') AS namespace_key, coalesce(name, '') AS name_key
+    FROM reported
+),
 compared AS (
     SELECT
-        *,
+        keyed.*,
         max(CASE source WHEN 'audit' THEN time END) OVER earlier AS audit_ended,
         min(CASE source WHEN 'audit' THEN begun END) OVER later AS audit_began,
         max(CASE source WHEN 'inventory' THEN time END) OVER earlier AS inventory_ended,
         min(CASE source WHEN 'inventory' THEN begun END) OVER later AS inventory_began,
         max(CASE source WHEN 'component' THEN time END) OVER earlier AS component_ended,
         min(CASE source WHEN 'component' THEN begun END) OVER later AS component_began
-    FROM reported
+    FROM keyed
+    LEFT SEMI JOIN elsewhere USING (cluster, kind_key, namespace_key, name_key, reason, message)
     WINDOW
         earlier AS (
-            PARTITION BY cluster, lower(kind), namespace, name, reason, message
+            PARTITION BY cluster, kind_key, namespace_key, name_key, reason, message
             ORDER BY begun ROWS UNBOUNDED PRECEDING
         ),
         later AS (
-            PARTITION BY cluster, lower(kind), namespace, name, reason, message
+            PARTITION BY cluster, kind_key, namespace_key, name_key, reason, message
             ORDER BY begun ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
         )
+    UNION ALL
+    SELECT keyed.*, time AS a, begun AS b, CAST(NULL AS TIMESTAMP) AS c, CAST(NULL AS TIMESTAMP) AS d,
+        CAST(NULL AS TIMESTAMP) AS e, CAST(NULL AS TIMESTAMP) AS f
+    FROM keyed
+    LEFT ANTI JOIN elsewhere USING (cluster, kind_key, namespace_key, name_key, reason, message)
 ),
 routes AS (
     SELECT

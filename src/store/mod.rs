@@ -101,11 +101,25 @@ impl fmt::Debug for StoreSettings {
 }
 
 impl StoreSettings {
-    /// The same with options of one place.
+    /// The same with options of one place. `retries` and `retry_seconds` set its limits; any other
+    /// option, and one of these without a number, is for the store to take or to refuse.
     #[must_use]
-    pub fn with_options(&self, options: BTreeMap<String, String>) -> Self {
+    pub fn with_options(&self, mut options: BTreeMap<String, String>) -> Self {
+        let mut number = |name: &str| {
+            let value = options.get(name)?.parse::<u32>().ok()?;
+            options.remove(name);
+            Some(value)
+        };
+        let mut limits = self.limits.clone();
+        if let Some(retries) = number("retries") {
+            limits.retries = retries as usize;
+        }
+        if let Some(seconds) = number("retry_seconds") {
+            limits.retry_time = Duration::from_secs(seconds.into());
+        }
         Self {
             options,
+            limits,
             ..self.clone()
         }
     }
