@@ -105,31 +105,21 @@ impl Rows {
 
     /// Writes a text.
     pub fn text(&mut self, name: &str, value: Option<&str>) {
-        let place = value.and_then(|text| self.place_in_chunk(text));
-        let shared = self.shared.clone().filter(|_| place.is_some());
-        let ColumnBuilder::Text(b, block) = self.column(name) else {
+        let index = self.next;
+        self.column(name);
+        let ColumnBuilder::Text(b, block) = &mut self.columns[index] else {
             return;
         };
-        if let (Some((offset, len)), Some(chunk)) = (place, shared) {
-            let block = *block.get_or_insert_with(|| b.append_block(chunk));
+        if let (Some(text), Some(chunk)) = (value, &self.shared)
+            && text.len() >= SHARED_BYTES_MIN
+            && let Some((offset, len)) = place_in(chunk, text)
+        {
+            let block = *block.get_or_insert_with(|| b.append_block(chunk.clone()));
             if b.try_append_view(block, offset, len).is_ok() {
                 return;
             }
         }
         b.append_option(value);
-    }
-
-    /// Where a text stands in the chunk, if it does: told by its address.
-    fn place_in_chunk(&self, text: &str) -> Option<(u32, u32)> {
-        let chunk = self
-            .shared
-            .as_ref()
-            .filter(|_| text.len() >= SHARED_BYTES_MIN)?;
-        let offset = text.as_ptr().addr().checked_sub(chunk.as_ptr().addr())?;
-        if offset.checked_add(text.len())? > chunk.len() {
-            return None;
-        }
-        Some((u32::try_from(offset).ok()?, u32::try_from(text.len()).ok()?))
     }
 
     fn held_bytes(&self, batch: &RecordBatch) -> usize {
@@ -300,6 +290,15 @@ impl Rows {
         RecordBatch::try_new(row_schema(self.table), arrays)
             .expect("builders were made from the same columns as the schema")
     }
+}
+
+/// Where a text stands in a chunk, if it does: told by its address.
+fn place_in(chunk: &Buffer, text: &str) -> Option<(u32, u32)> {
+    let offset = text.as_ptr().addr().checked_sub(chunk.as_ptr().addr())?;
+    if offset.checked_add(text.len())? > chunk.len() {
+        return None;
+    }
+    Some((u32::try_from(offset).ok()?, u32::try_from(text.len()).ok()?))
 }
 
 fn builder_of(column: &Column) -> ColumnBuilder {
