@@ -61,13 +61,23 @@ pub const COLUMNS: [&str; 32] = [
 /// # Errors
 /// Errors of `out`.
 pub fn write_events(batch: &RecordBatch, out: &mut impl Write) -> io::Result<()> {
+    for_each_event(batch, &mut |_, line| out.write_all(line))
+}
+
+/// Hands out each event of a batch that has [`COLUMNS`]: its row, and its line.
+///
+/// # Errors
+/// Those of `sink`.
+pub fn for_each_event(
+    batch: &RecordBatch,
+    sink: &mut dyn FnMut(usize, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut line = Vec::new();
     for row in 0..batch.num_rows() {
         line.clear();
-        let row = Row { batch, row };
-        row.write(&mut line)?;
+        Row { batch, row }.write(&mut line)?;
         line.push(b'\n');
-        out.write_all(&line)?;
+        sink(row, &line)?;
     }
     Ok(())
 }

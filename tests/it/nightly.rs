@@ -275,3 +275,35 @@ fn a_store_that_is_down_ends_in_run_it_again() {
     assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("s3://logs/eks"), "{}", ran.err);
 }
+
+#[test]
+fn an_export_gives_the_events_again_in_the_order_of_their_times() {
+    let job = Job::new("archive = \"archive\"\n");
+    job.copy("audit-json/kube-apiserver-audit.log", "audit.log");
+    job.report(&["ingest", "--no-redaction", "--report", "json", "audit.log"]);
+    let parse = |text: &str| -> Vec<Value> {
+        text.lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect()
+    };
+    let mut before = parse(&fs::read_to_string(job.path("audit.log")).unwrap());
+    let exported = job.run(&["export"]);
+    assert_eq!(exported.code, 0, "{}", exported.err);
+    let after = parse(&exported.out);
+    let time = |e: &Value| e["stageTimestamp"].as_str().unwrap().to_owned();
+    assert!(after.is_sorted_by_key(time));
+    before.sort_by_key(time);
+    assert_eq!(before, after);
+    let stored = parse(&job.run(&["export", "--order", "stored"]).out);
+    assert_eq!(stored.len(), after.len());
+    let since = time(&after[after.len() / 2]);
+    let rest = parse(&job.run(&["export", "--since", &since]).out);
+    assert_eq!(
+        rest,
+        after
+            .iter()
+            .filter(|e| time(e) >= since)
+            .cloned()
+            .collect::<Vec<_>>()
+    );
+}
