@@ -10,11 +10,8 @@ use object_store::{ObjectStoreExt as _, PutPayload, path::Path};
 use crate::{
     encode::write::EncodedFile,
     error::{Context as _, Error, ErrorKind, Result},
-    layout::columns::TableName,
+    layout::{columns::TableName, sort::SORT_TAG},
 };
-
-/// Tag of an `add` action: the columns by which the file's rows are sorted.
-pub const SORT_TAG: &str = "sort";
 
 /// A file in its place, not yet in the log.
 #[derive(Debug, Clone)]

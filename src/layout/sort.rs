@@ -13,6 +13,9 @@ use crate::{
     layout::{build::row_schema, columns::TableName},
 };
 
+/// Tag of an `add` action: the columns by which the file is sorted, separated by commas.
+pub const SORT_TAG: &str = "sort";
+
 /// One row: which batch, which row of it.
 pub type RowId = (usize, usize);
 

@@ -44,10 +44,7 @@ use serde::Deserialize;
 use url::{Position, Url};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::columns::TableName;
-
-/// The key of `Add.tags` under which a file says by which columns its rows are sorted.
-pub const SORT_TAG: &str = "sort";
+use crate::layout::{columns::TableName, sort::SORT_TAG};
 
 /// At most so many files are read side by side to keep their order: each is one open stream, whose
 /// buffers are a row group's column chunks. Above it the files are shared out over the cores, read

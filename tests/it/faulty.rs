@@ -33,16 +33,6 @@ pub(crate) enum Fault {
     Short,
 }
 
-impl Fault {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Dead,
-        Self::Error,
-        Self::LostAnswer,
-        Self::Slow,
-        Self::Short,
-    ];
-}
-
 /// A local store in which one operation goes wrong.
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
