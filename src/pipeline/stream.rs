@@ -88,7 +88,7 @@ pub(crate) fn decode_ranges(
             let context = Arc::clone(&context);
             tokio::task::spawn_blocking(move || decode(&context, index, read))
         })
-        .buffered(threads * 4);
+        .buffered(threads + 1);
     // A reader that panics must not look like the end of the input.
     let ending = futures::stream::once(reader).filter_map(|ended| async { ended.err().map(Err) });
     decoded.chain(ending)
