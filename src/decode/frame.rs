@@ -112,7 +112,7 @@ struct Block {
 pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 /// Blocks that wait at most: as many as rows that wait to be sorted may refer to.
-const POOLED_MAX: usize = 128;
+const POOLED_MAX: usize = 96;
 
 /// A chunk this short is copied: it may wait for long with many others, and must not hold a block.
 const COPIED_BYTES_MAX: usize = CHUNK_BYTES / 4;
