@@ -11,6 +11,7 @@ pub mod layout;
 pub mod output;
 pub mod pipeline;
 pub mod query;
+pub mod serve;
 pub mod source;
 pub mod store;
 pub mod table;

@@ -14,9 +14,11 @@ pub mod ingest_report;
 pub mod plan;
 pub mod query;
 pub mod report;
+pub mod serve;
 pub mod shell;
 pub mod sources;
 pub mod tables;
+pub mod user;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -78,6 +80,10 @@ pub enum Command {
     Tables(tables::TablesArgs),
     /// Write the original events again
     Export(export::ExportArgs),
+    /// Answer BI tools: PostgreSQL's protocol and Arrow Flight SQL
+    Serve(serve::ServeArgs),
+    /// Say who may ask a server
+    User(user::UserArgs),
     /// Explain the configuration
     Config(config::ConfigArgs),
     /// Ingest bundled sample data and answer the four scenarios
@@ -141,6 +147,8 @@ async fn dispatch(arguments: Vec<OsString>) -> Result<ExitCode> {
         Command::Export(args) => export::run(args, &plan).await,
         Command::Config(args) => interruptible(config::run(args, &plan)).await,
         Command::Demo(args) => demo::run(args, &plan).await,
+        Command::Serve(args) => serve::run(args, &plan).await,
+        Command::User(args) => user::run(args, &plan),
         Command::Shell(args) => shell::run(args, &plan, &questions).await,
         Command::Ask(args) => interruptible(ask::run(args, &plan, &questions)).await,
         Command::Query(args) => interruptible(query::run(args, &plan)).await,

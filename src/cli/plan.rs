@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{
     GlobalArgs,
+    serve::ServeConfig,
     sources::{SourceConfig, option_texts},
 };
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -42,6 +43,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// `[ingest]`.
     pub ingest: IngestConfig,
+    /// `[serve]`.
+    pub serve: ServeConfig,
     /// `[[source]]`, each.
     pub source: Vec<SourceConfig>,
     /// Options of the archive's store: `endpoint`, `region`, `account`, `allow_http` …
@@ -90,7 +93,7 @@ impl Config {
         let mut config: Self = toml::from_str(&text).map_err(|e| {
             Error::new(ErrorKind::Usage, format!("cannot use {}", named.display()))
                 .because(e)
-                .hint("its keys are archive, timezone, cluster, questions, [query], [ingest], [[source]], [archive_options]")
+                .hint("its keys are archive, timezone, cluster, questions, [query], [ingest], [serve], [[source]], [archive_options]")
         })?;
         config.folder = named.parent().unwrap_or(Path::new("")).to_owned();
         Ok(config)

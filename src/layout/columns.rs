@@ -110,6 +110,27 @@ impl TableName {
         }
     }
 
+    /// The columns that hold what was sent, answered or written, whole or in part: someone who may not
+    /// see bodies sees null.
+    pub fn body_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Audit => &[
+                "request_object",
+                "response_object",
+                "annotations",
+                "extra",
+                "containers",
+                "event_message",
+                "envelope",
+                "legacy_line",
+            ],
+            Self::Component => &["message", "fields", "record", "envelope"],
+            Self::Inventory => &["message", "record"],
+            Self::Rejected => &["detail", "record"],
+            Self::Ledger => &[],
+        }
+    }
+
     /// The Arrow schema of the whole table: partition columns, then the columns of a file.
     pub fn schema(self) -> SchemaRef {
         static SCHEMAS: LazyLock<[SchemaRef; 5]> =

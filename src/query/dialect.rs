@@ -81,7 +81,10 @@ impl Dialect for ReadDialect {
 }
 
 /// Parses exactly one statement.
-pub(super) fn parse(sql: &str) -> Result<Statement> {
+///
+/// # Errors
+/// `Usage` when it cannot be understood, or is none or several.
+pub fn parse(sql: &str) -> Result<Statement> {
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&ReadDialect)
         .build()

@@ -13,6 +13,8 @@ mod functions;
 mod header;
 mod json_pretty;
 pub mod question;
+mod share;
+mod shared;
 pub mod time;
 pub mod views;
 
@@ -23,8 +25,6 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
-use datafusion::catalog::TableProvider;
-use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -37,17 +37,22 @@ use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::time::Instant;
-use url::Position;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layout::columns::TableName;
 use crate::table::Archive;
-use crate::table::provider::{Pruning, TableFiles, TableSize, provider, query_schema};
+use crate::table::provider::{Pruning, TableSize};
+pub use dialect::parse;
 pub use failure::sql_error;
 pub use functions::duration_text;
+pub use shared::{Asker, Sessions};
 
 /// Memory for the state of a query (sorts, aggregates, joins) unless set otherwise.
 pub const MEMORY_BYTES_DEFAULT: usize = 2 << 30;
+
+/// The one database and its schema, as SQL names them.
+pub const CATALOG: &str = "kolumn";
+/// The schema of the tables and views.
+pub const SCHEMA: &str = "public";
 
 /// What a session may use and how it works.
 #[derive(Debug, Clone)]
@@ -91,8 +96,9 @@ pub struct Listed {
 pub struct Session {
     context: SessionContext,
     timeout: Option<Duration>,
+    rows_max: Option<u64>,
     zone: Tz,
-    listed: Vec<Listed>,
+    listed: Arc<[Listed]>,
 }
 
 impl std::fmt::Debug for Session {
@@ -139,55 +145,9 @@ impl Session {
     /// # Errors
     /// `Corrupt` when a table cannot be read, `Bug` when a view is not valid SQL.
     pub async fn open(archive: &Archive, options: &SessionOptions) -> Result<Self> {
-        let context = context(options)?;
-        let root = &archive.url()[..Position::BeforePath];
-        let store_url = url::Url::parse(root)
-            .map_err(|e| Error::new(ErrorKind::Bug, format!("odd store {root}")).because(e))?;
-        context.register_object_store(&store_url, archive.store());
-        let loaded = futures::future::try_join_all(TableName::ALL.map(|t| archive.load(t))).await?;
-        let mut listed = Vec::new();
-        let mut audit_files: Option<Arc<TableFiles>> = None;
-        for (name, delta) in TableName::ALL.into_iter().zip(loaded) {
-            let (table, size): (Arc<dyn TableProvider>, _) = match delta {
-                Some(delta) => {
-                    let files = provider(name, &delta, options.pruning)?;
-                    if name == TableName::Audit {
-                        audit_files = Some(Arc::clone(&files));
-                    }
-                    let size = files.size();
-                    (files, size)
-                }
-                None => (
-                    Arc::new(EmptyTable::new(query_schema(name))),
-                    TableSize {
-                        files: 0,
-                        rows: Some(0),
-                        bytes: 0,
-                    },
-                ),
-            };
-            context
-                .register_table(name.as_str(), table)
-                .map_err(|e| sql_error(&e))?;
-            listed.push(Listed {
-                name: name.as_str().to_owned(),
-                title: name.title().to_owned(),
-                size: Some(size),
-            });
-        }
-        for view in views::register_all(&context, audit_files.as_ref()).await? {
-            listed.push(Listed {
-                name: view.name,
-                title: view.title,
-                size: None,
-            });
-        }
-        Ok(Self {
-            context,
-            timeout: options.timeout,
-            zone: options.zone,
-            listed,
-        })
+        Sessions::new(archive, options)?
+            .session(&Asker::default())
+            .await
     }
 
     /// The tables and views, in the order in which they are shown.
@@ -245,21 +205,47 @@ impl Session {
             .map(|timeout| (Instant::now() + timeout, timeout));
         let planned = async {
             let plan = self.plan(statement).await?;
-            let state = self.context.state();
-            let physical = state
-                .create_physical_plan(&plan)
-                .await
-                .map_err(|e| sql_error(&e))?;
-            let task = Arc::new(TaskContext::from(&state));
-            let schema = physical.schema();
-            let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
-            Ok((schema, stream))
+            self.start(&plan).await
         };
         let (schema, stream) = within(deadline, planned).await?;
-        Ok(Answer {
+        Ok(self.limited(schema, stream, deadline))
+    }
+
+    /// Answers a query that was planned by [`Session::plan`] and has got its parameters.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn run(&self, plan: &LogicalPlan) -> Result<Answer> {
+        read_only(plan)?;
+        let deadline = self
+            .timeout
+            .map(|timeout| (Instant::now() + timeout, timeout));
+        let (schema, stream) = within(deadline, self.start(plan)).await?;
+        Ok(self.limited(schema, stream, deadline))
+    }
+
+    async fn start(&self, plan: &LogicalPlan) -> Result<(SchemaRef, SendableRecordBatchStream)> {
+        let state = self.context.state();
+        let physical = state
+            .create_physical_plan(plan)
+            .await
+            .map_err(|e| sql_error(&e))?;
+        let task = Arc::new(TaskContext::from(&state));
+        let schema = physical.schema();
+        let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
+        Ok((schema, stream))
+    }
+
+    fn limited(
+        &self,
+        schema: SchemaRef,
+        stream: SendableRecordBatchStream,
+        deadline: Option<(Instant, Duration)>,
+    ) -> Answer {
+        Answer {
             schema,
-            batches: limited(stream, deadline),
-        })
+            batches: limited(stream, deadline, self.rows_max),
+        }
     }
 
     /// The physical plan of a query, for tests of what a plan must look like.
@@ -275,33 +261,40 @@ impl Session {
             .map_err(|e| sql_error(&e))
     }
 
-    async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+    /// Plans a statement, of which only questions are let through.
+    ///
+    /// # Errors
+    /// `Usage` when the SQL is wrong or would write.
+    pub async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
         let plan = self
             .context
             .state()
             .statement_to_plan(statement)
             .await
             .map_err(|e| sql_error(&e))?;
-        SQLOptions::new()
-            .with_allow_ddl(false)
-            .with_allow_dml(false)
-            .with_allow_statements(false)
-            .verify_plan(&plan)
-            .map_err(|e| {
-                Error::new(ErrorKind::Usage, "the archive is read-only for SQL")
-                    .because(Box::new(failure::Reason::of(&e)))
-                    .hint(
-                        "ask with SELECT; rows come in by `kolumn ingest` and go out with --output",
-                    )
-            })?;
+        read_only(&plan)?;
         Ok(plan)
     }
+}
+
+/// The one guard of every path: no DDL, no DML, no COPY, no SET.
+fn read_only(plan: &LogicalPlan) -> Result<()> {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(plan)
+        .map_err(|e| {
+            Error::new(ErrorKind::Usage, "the archive is read-only for SQL")
+                .because(Box::new(failure::Reason::of(&e)))
+                .hint("ask with SELECT; rows come in by `kolumn ingest` and go out with --output")
+        })
 }
 
 fn context(options: &SessionOptions) -> Result<SessionContext> {
     let pruning = options.pruning == Pruning::On;
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema("kolumn", "public")
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_information_schema(true)
         .with_parquet_pruning(pruning)
         .with_parquet_bloom_filter_pruning(pruning)
@@ -359,21 +352,36 @@ async fn within<T>(
     }
 }
 
-/// The stream with our errors, ended at the deadline and after the first error.
+/// The stream with our errors, ended at the deadline, after the first error and before a row too many.
 fn limited(
     stream: SendableRecordBatchStream,
     deadline: Option<(Instant, Duration)>,
+    rows_max: Option<u64>,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    stream::unfold(Some(stream), move |stream| async move {
-        let mut stream = stream?;
+    stream::unfold(Some((stream, 0_u64)), move |state| async move {
+        let (mut stream, rows) = state?;
         let next = within(deadline, async {
             stream.next().await.transpose().map_err(|e| sql_error(&e))
         });
         match next.await {
-            Ok(Some(batch)) => Some((Ok(batch), Some(stream))),
+            Ok(Some(batch)) => {
+                let rows = rows + batch.num_rows() as u64;
+                match rows_max.filter(|most| rows > *most) {
+                    Some(most) => Some((Err(too_many(most)), None)),
+                    None => Some((Ok(batch), Some((stream, rows)))),
+                }
+            }
             Ok(None) => None,
             Err(e) => Some((Err(e), None)),
         }
     })
     .boxed()
+}
+
+fn too_many(most: u64) -> Error {
+    Error::new(
+        ErrorKind::Limit,
+        format!("the answer has more than {most} rows, which is all you may get"),
+    )
+    .hint("aggregate, add a LIMIT, or ask the operator for more")
 }

@@ -5,7 +5,7 @@
 //! Filters are always `Inexact`: skipping is conservative, DataFusion checks every row again.
 //! Column order is the table's (partition columns first); Parquet's is the file's, then partitions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
@@ -31,11 +31,12 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
-use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use deltalake_core::DeltaTable;
 use deltalake_core::kernel::{EagerSnapshot, LogDataHandler};
 use object_store::ObjectMeta;
@@ -93,8 +94,18 @@ fn viewed(field: &FieldRef) -> FieldRef {
     }
 }
 
+/// What of an archive someone may see. Views are built on what is seen of the tables, so they show no
+/// more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Sight {
+    /// The clusters whose rows are seen; `None`: all of them, and tables without a partition a cluster.
+    pub clusters: Option<BTreeSet<String>>,
+    /// True: columns that hold what was sent, answered or written are null.
+    pub no_bodies: bool,
+}
+
 /// The active files of one version of one table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TableFiles {
     name: TableName,
     snapshot: EagerSnapshot,
@@ -102,7 +113,9 @@ pub struct TableFiles {
     schema: SchemaRef,
     partition_fields: Vec<FieldRef>,
     store_url: ObjectStoreUrl,
-    files: Vec<DataFile>,
+    files: Arc<[DataFile]>,
+    /// Which of the files are seen, by position.
+    seen: Vec<bool>,
 }
 
 /// What the log says about one data file.
@@ -187,8 +200,31 @@ impl TableFiles {
             schema,
             partition_fields,
             store_url,
-            files,
+            seen: vec![true; files.len()],
+            files: files.into(),
         })
+    }
+
+    /// The same files without those of other clusters: a file holds rows of one cluster.
+    #[must_use]
+    pub fn of_clusters(&self, clusters: &BTreeSet<String>) -> Self {
+        let at = self.partition_fields.iter().position(|f| f.name() == "cluster");
+        let is_one = |file: &DataFile| match at.map(|at| &file.partition_values[at]) {
+            Some(value) => value
+                .try_as_str()
+                .flatten()
+                .is_some_and(|cluster| clusters.contains(cluster)),
+            None => false,
+        };
+        Self {
+            seen: self.files.iter().map(is_one).collect(),
+            ..self.clone()
+        }
+    }
+
+    fn seen_files(&self) -> impl Iterator<Item = &DataFile> {
+        let files = self.files.iter().zip(&self.seen);
+        files.filter_map(|(file, seen)| seen.then_some(file))
     }
 
     /// Which table this is.
@@ -204,9 +240,9 @@ impl TableFiles {
     /// Sums over the active files.
     pub fn size(&self) -> TableSize {
         TableSize {
-            files: self.files.len(),
-            rows: self.files.iter().map(|f| f.rows.map(|r| r as u64)).sum(),
-            bytes: self.files.iter().map(|f| f.meta.size).sum(),
+            files: self.seen_files().count(),
+            rows: self.seen_files().map(|f| f.rows.map(|r| r as u64)).sum(),
+            bytes: self.seen_files().map(|f| f.meta.size).sum(),
         }
     }
 
@@ -230,7 +266,7 @@ impl TableFiles {
         session: &dyn Session,
         filters: &[Expr],
     ) -> datafusion::error::Result<Vec<bool>> {
-        let all = || vec![true; self.files.len()];
+        let all = || self.seen.clone();
         let Some(filter) = conjunction(filters.iter().cloned()) else {
             return Ok(all());
         };
@@ -247,10 +283,14 @@ impl TableFiles {
             return Ok(all());
         };
         let log = self.snapshot.log_data();
-        predicate.prune(&LogBounds {
+        let mut kept = predicate.prune(&LogBounds {
             files: self,
             log: &log,
-        })
+        })?;
+        for (kept, seen) in kept.iter_mut().zip(&self.seen) {
+            *kept &= seen;
+        }
+        Ok(kept)
     }
 
     fn file_fields(&self) -> SchemaRef {
@@ -381,7 +421,7 @@ impl TableProvider for TableFiles {
         if self.pruning == Pruning::Off {
             return None;
         }
-        let mut statistics = Self::statistics(self, &self.files.iter().collect::<Vec<_>>());
+        let mut statistics = Self::statistics(self, &self.seen_files().collect::<Vec<_>>());
         let file_columns = self.schema.fields().len() - self.partition_fields.len();
         statistics.column_statistics.rotate_left(file_columns);
         Some(statistics)
@@ -443,6 +483,98 @@ impl TableProvider for TableFiles {
             config = config.with_statistics(Self::statistics(self, &kept));
         }
         Ok(DataSourceExec::from_data_source(config.build()))
+    }
+}
+
+/// What is seen of a table without its bodies: the columns are there, their values are null.
+#[derive(Debug)]
+pub struct Bodiless {
+    files: Arc<TableFiles>,
+    hidden: Vec<bool>,
+}
+
+impl Bodiless {
+    /// Hides the bodies of a table.
+    pub fn new(files: Arc<TableFiles>) -> Self {
+        let bodies = files.name.body_columns();
+        let fields = files.schema.fields().iter();
+        Self {
+            hidden: fields.map(|f| bodies.contains(&f.name().as_str())).collect(),
+            files,
+        }
+    }
+
+    fn asks_hidden(&self, filter: &Expr) -> bool {
+        let schema = &self.files.schema;
+        filter
+            .column_refs()
+            .iter()
+            .any(|c| schema.index_of(&c.name).is_ok_and(|at| self.hidden[at]))
+    }
+}
+
+#[async_trait]
+impl TableProvider for Bodiless {
+    fn schema(&self) -> SchemaRef {
+        self.files.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
+        // A filter on what is hidden sees the null, not the file.
+        Ok(filters
+            .iter()
+            .map(|filter| match self.asks_hidden(filter) {
+                true => TableProviderFilterPushDown::Unsupported,
+                false => TableProviderFilterPushDown::Inexact,
+            })
+            .collect())
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        TableProvider::statistics(self.files.as_ref())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let columns: Vec<usize> = match projection {
+            Some(columns) => columns.clone(),
+            None => (0..self.hidden.len()).collect(),
+        };
+        let shown: Vec<usize> = columns.iter().copied().filter(|at| !self.hidden[*at]).collect();
+        let filters: Vec<Expr> = filters
+            .iter()
+            .filter(|filter| !self.asks_hidden(filter))
+            .cloned()
+            .collect();
+        let below = self.files.scan(session, Some(&shown), &filters, limit).await?;
+        if shown.len() == columns.len() {
+            return Ok(below);
+        }
+        let mut place = 0;
+        let mut exprs: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::with_capacity(columns.len());
+        for at in columns {
+            let field = self.files.schema.field(at);
+            let expr: Arc<dyn PhysicalExpr> = if self.hidden[at] {
+                Arc::new(Literal::new(ScalarValue::try_new_null(field.data_type())?))
+            } else {
+                place += 1;
+                Arc::new(PhysicalColumn::new(field.name(), place - 1))
+            };
+            exprs.push((expr, field.name().clone()));
+        }
+        Ok(Arc::new(ProjectionExec::try_new(exprs, below)?))
     }
 }
 
