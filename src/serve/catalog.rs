@@ -104,11 +104,11 @@ fn bug(e: &DataFusionError) -> Error {
     Error::new(ErrorKind::Bug, format!("cannot make the catalog: {}", sql_error(e).to_chain()))
 }
 
-/// Adds the catalog and its functions.
+/// Adds the catalog and its functions. Tells the tables and views, their columns, and which are views.
 ///
 /// # Errors
 /// `Bug` if the catalog cannot be made.
-pub(super) async fn add(sessions: Sessions) -> Result<Sessions> {
+pub(super) async fn add(sessions: Sessions) -> Result<(Sessions, Vec<(String, SchemaRef, bool)>)> {
     let failed = |e: DataFusionError| bug(&e);
     setup_pg_catalog(sessions.base(), CATALOG, EmptyContextProvider).map_err(|e| bug(&e))?;
     let tables = Arc::new(PgCatalogStaticTables::try_new().map_err(failed)?);
@@ -122,8 +122,9 @@ pub(super) async fn add(sessions: Sessions) -> Result<Sessions> {
             entries.push((PG_CATALOG, (*name).to_owned(), table.schema(), false));
         }
     }
-    for (name, schema, is_view) in sessions.schemas_of_tables().await? {
-        entries.push((SCHEMA, name, schema, is_view));
+    let ours = sessions.schemas_of_tables().await?;
+    for (name, schema, is_view) in &ours {
+        entries.push((SCHEMA, name.clone(), Arc::clone(schema), *is_view));
     }
     let entries: Arc<[Entry]> = entries.into();
     let inner = provider(Arc::clone(&entries)).map_err(failed)?;
@@ -135,7 +136,7 @@ pub(super) async fn add(sessions: Sessions) -> Result<Sessions> {
         inner,
         descriptions: Arc::new(table_of(&descriptions, class).map_err(failed)?),
     };
-    Ok(sessions.with_schema(PG_CATALOG, Arc::new(catalog)))
+    Ok((sessions.with_schema(PG_CATALOG, Arc::new(catalog)), ours))
 }
 
 /// The descriptions by the numbers of tables, and the number of `pg_class` itself.

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Limits, catalog};
 use super::log::{AccessLog, Entry, loggable};
@@ -42,8 +43,10 @@ pub(super) struct Desk {
     pub(super) meters: Meters,
     pub(super) limits: Limits,
     pub(super) phase: watch::Receiver<Phase>,
-    places: Semaphore,
-    connections: Semaphore,
+    /// The tables and views, their columns, and whether they are views.
+    pub(super) tables: Vec<(String, SchemaRef, bool)>,
+    places: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
 }
 
 /// Someone who logged in.
@@ -64,7 +67,7 @@ pub(super) struct Wishes {
 
 impl Desk {
     pub(super) fn new(
-        sessions: Sessions,
+        (sessions, tables): (Sessions, Vec<(String, SchemaRef, bool)>),
         users: Users,
         log: AccessLog,
         limits: Limits,
@@ -76,19 +79,20 @@ impl Desk {
             log,
             meters: Meters::default(),
             phase,
-            places: Semaphore::new(limits.statements),
-            connections: Semaphore::new(limits.connections),
+            tables,
+            places: Arc::new(Semaphore::new(limits.statements)),
+            connections: Arc::new(Semaphore::new(limits.connections)),
             limits,
         }
     }
 
     /// A place for a connection, if there is one.
-    pub(super) fn connect(&self, protocol: Protocol) -> Option<Connected<'_>> {
-        match self.connections.try_acquire() {
+    pub(super) fn connect(self: &Arc<Self>, protocol: Protocol) -> Option<Connected> {
+        match Arc::clone(&self.connections).try_acquire_owned() {
             Ok(permit) => {
                 self.meters.connected(protocol);
                 Some(Connected {
-                    desk: self,
+                    desk: Arc::clone(self),
                     protocol,
                     _permit: permit,
                 })
@@ -151,8 +155,9 @@ impl Desk {
     ///
     /// # Errors
     /// `Limit` if none became free.
-    pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>> {
-        let waited = tokio::time::timeout(self.limits.timeout, self.places.acquire()).await;
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        let waited = tokio::time::timeout(self.limits.timeout, place).await;
         match waited {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Error::new(
@@ -166,13 +171,13 @@ impl Desk {
 
 /// A connection that was let in.
 #[derive(Debug)]
-pub(super) struct Connected<'a> {
-    desk: &'a Desk,
+pub(super) struct Connected {
+    desk: Arc<Desk>,
     protocol: Protocol,
-    _permit: SemaphorePermit<'a>,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Connected<'_> {
+impl Drop for Connected {
     fn drop(&mut self) {
         self.desk.meters.disconnected(self.protocol);
     }

@@ -1,12 +1,9 @@
 //! `/healthz` and `/metrics`. They tell nothing of the archive but whether it can be opened, need no
 //! user, and a client that is slow or stays is cut off.
 
-use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,12 +13,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
 
 use super::desk::{Desk, Phase, reached};
+use super::guarded::Guarded;
 use crate::query::Asker;
 
 /// How long a connection lasts.
@@ -77,20 +73,15 @@ struct Brief {
 }
 
 impl Listener for Brief {
-    type Io = BriefStream;
+    type Io = Guarded<OwnedSemaphorePermit>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (BriefStream, SocketAddr) {
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let place = Arc::clone(&self.places).acquire_owned().await;
             match (place, self.listener.accept().await) {
                 (Ok(place), Ok((stream, address))) => {
-                    let stream = BriefStream {
-                        stream,
-                        until: Box::pin(tokio::time::sleep(LASTS)),
-                        _place: place,
-                    };
-                    return (stream, address);
+                    return (Guarded::new(stream, LASTS, None, place), address);
                 }
                 _ => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -99,57 +90,5 @@ impl Listener for Brief {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
-    }
-}
-
-/// A connection that ends at its time.
-struct BriefStream {
-    stream: TcpStream,
-    until: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl BriefStream {
-    fn ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.until.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl AsyncRead for BriefStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(done) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
-            return Poll::Ready(done);
-        }
-        ready!(self.ended(cx))?;
-        Poll::Pending
-    }
-}
-
-impl AsyncWrite for BriefStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(done) = Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            return Poll::Ready(done);
-        }
-        ready!(self.ended(cx))?;
-        Poll::Pending
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

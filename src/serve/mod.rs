@@ -11,13 +11,15 @@
 
 mod catalog;
 mod desk;
-//mod flight;
+mod flight;
+mod guarded;
 mod http;
 mod log;
 mod meters;
 mod pg;
 mod scram;
 pub mod users;
+mod weight;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -170,12 +172,12 @@ impl Server {
         let users = Users::open(&options.users)?;
         let log = AccessLog::open(options.access_log.as_deref())?;
         let sessions = Sessions::new(archive, session)?.with_refresh(options.limits.refresh);
-        let sessions = catalog::add(sessions).await?;
+        let (sessions, tables) = catalog::add(sessions).await?;
         // An archive that cannot be read is told now, not to the first client.
         sessions.session(&crate::query::Asker::default()).await?;
         let (phase, open) = watch::channel(Phase::Open);
         let desk = Arc::new(Desk::new(
-            sessions,
+            (sessions, tables),
             users,
             log,
             options.limits.clone(),
@@ -192,7 +194,7 @@ impl Server {
         if let Some(address) = options.flight {
             let (listener, address) = listen(address).await?;
             addresses.flight = Some(address);
-            //tasks.spawn(flight::serve(Arc::clone(&desk), listener, tls.as_ref())?);
+            tasks.spawn(flight::serve(Arc::clone(&desk), listener, tls.as_ref())?);
         }
         if let Some(address) = options.http {
             let (listener, address) = listen(address).await?;

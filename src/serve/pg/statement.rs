@@ -12,17 +12,13 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value, ValueWithSpan,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use pgwire::error::ErrorInfo;
 
 use super::failure::refused;
 use crate::query;
-
-/// Operators and clauses of one message: each is a level that the engine walks down.
-const LEVELS_MAX: usize = 4_000;
+use crate::serve::weight::weigh;
 
 /// Statements of one message.
 const STATEMENTS_MAX: usize = 100;
@@ -101,7 +97,7 @@ impl Reader {
 
     /// Every statement of a message, with its text.
     pub(super) fn read(&self, sql: &str) -> Result<Vec<(String, Act)>, ErrorInfo> {
-        weigh(sql)?;
+        weigh(sql).map_err(|told| refused("54001", told))?;
         let lower = sql.to_ascii_lowercase();
         let is_catalog = CATALOG_WORDS.iter().any(|word| lower.contains(word));
         let plain = || {
@@ -256,50 +252,6 @@ fn read_only(statement: &str) -> ErrorInfo {
     let mut info = refused("25006", told);
     info.hint = Some("ask with SELECT; rows come in by `kolumn ingest`".to_owned());
     info
-}
-
-/// Refuses a text whose tree would be too deep to walk.
-fn weigh(sql: &str) -> Result<(), ErrorInfo> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize();
-    // What is no text at all is told by the parser.
-    let Ok(tokens) = tokens else { return Ok(()) };
-    let is_level = |token: &Token| match token {
-        Token::Word(word) => matches!(
-            word.keyword,
-            Keyword::SELECT
-                | Keyword::UNION
-                | Keyword::EXCEPT
-                | Keyword::INTERSECT
-                | Keyword::JOIN
-                | Keyword::AND
-                | Keyword::OR
-                | Keyword::NOT
-                | Keyword::CASE
-                | Keyword::LIKE
-                | Keyword::ILIKE
-                | Keyword::BETWEEN
-                | Keyword::IS
-                | Keyword::COLLATE
-        ),
-        Token::Whitespace(_)
-        | Token::Comma
-        | Token::SemiColon
-        | Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::EscapedStringLiteral(_)
-        | Token::Period
-        | Token::RParen
-        | Token::RBracket
-        | Token::Placeholder(_) => false,
-        _ => true,
-    };
-    match tokens.iter().filter(|token| is_level(token)).count() {
-        levels if levels > LEVELS_MAX => Err(refused(
-            "54001",
-            format!("the statement has {levels} operators and clauses, more than {LEVELS_MAX}"),
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn copied(source: CopySource) -> Result<Box<Query>, ErrorInfo> {
