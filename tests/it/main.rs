@@ -16,5 +16,7 @@ mod ingest;
 mod nightly;
 mod query;
 mod questions;
+mod serve;
 mod stores;
 mod tidy;
+mod wire;

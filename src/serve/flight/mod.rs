@@ -42,8 +42,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataValue;
-use tonic::transport::server::{Identity, ServerTlsConfig};
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 use self::logins::{Logins, token};
@@ -52,7 +51,7 @@ use super::desk::{Asked, Desk, Phase, Visitor, Wishes, reached};
 use super::guarded::Guarded;
 use super::meters::Protocol;
 use super::weight::weigh;
-use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Answer, CATALOG, SCHEMA, Session, parse, sql_error};
 
 /// Batches that wait for a client to take them.
@@ -103,11 +102,14 @@ pub(super) fn serve(
             Error::new(ErrorKind::Usage, "cannot use the certificate for Flight SQL").because(e)
         })?;
     }
+    let unbuilt = |e: FlightError| {
+        Error::new(ErrorKind::Bug, "cannot tell what Flight SQL can do here").because(e)
+    };
     let service = Flight {
         logins: Logins::new(Arc::clone(&desk)),
         prepared: Mutex::new(HashMap::new()),
-        info: structure::sql_info().context("cannot tell the abilities of the server")?,
-        types: structure::types().context("cannot tell the types of the server")?,
+        info: structure::sql_info().map_err(unbuilt)?,
+        types: structure::types().map_err(unbuilt)?,
         desk: Arc::clone(&desk),
     };
     let service = FlightServiceServer::new(service)
@@ -182,7 +184,7 @@ fn info_of(schema: &Schema, request: Request<FlightDescriptor>) -> Told<FlightIn
     Ok(Response::new(info))
 }
 
-fn one(batch: Result<RecordBatch, ArrowError>) -> Rows<Flight> {
+fn one(batch: Result<RecordBatch, FlightError>) -> Rows<Flight> {
     let batch = batch.map_err(odd)?;
     let schema = batch.schema();
     Ok(Response::new(encoded(schema, stream::iter([Ok(batch)]).boxed())))
@@ -517,7 +519,7 @@ impl FlightSqlService for Flight {
         self.logins.visitor(&request).await?;
         let mut builder = query.into_builder();
         builder.append(CATALOG);
-        one(builder.build().map_err(FlightError::into))
+        one(builder.build())
     }
 
     async fn get_flight_info_schemas(
@@ -533,7 +535,7 @@ impl FlightSqlService for Flight {
         self.logins.visitor(&request).await?;
         let mut builder = query.into_builder();
         builder.append(CATALOG, SCHEMA);
-        one(builder.build().map_err(FlightError::into))
+        one(builder.build())
     }
 
     async fn get_flight_info_tables(
@@ -553,7 +555,7 @@ impl FlightSqlService for Flight {
             let schema = structure::sent_schema(schema);
             builder.append(CATALOG, SCHEMA, name, kind, &schema).map_err(odd)?;
         }
-        one(builder.build().map_err(FlightError::into))
+        one(builder.build())
     }
 
     async fn get_flight_info_table_types(
@@ -574,7 +576,7 @@ impl FlightSqlService for Flight {
         let mut builder = query.into_builder();
         builder.append("TABLE");
         builder.append("VIEW");
-        one(builder.build().map_err(FlightError::into))
+        one(builder.build())
     }
 
     async fn get_flight_info_sql_info(
@@ -588,7 +590,7 @@ impl FlightSqlService for Flight {
 
     async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Rows<Self> {
         self.logins.visitor(&request).await?;
-        one(query.into_builder(&self.info).build().map_err(FlightError::into))
+        one(query.into_builder(&self.info).build())
     }
 
     async fn get_flight_info_xdbc_type_info(
@@ -606,7 +608,7 @@ impl FlightSqlService for Flight {
         request: Request<Ticket>,
     ) -> Rows<Self> {
         self.logins.visitor(&request).await?;
-        one(query.into_builder(&self.types).build().map_err(FlightError::into))
+        one(query.into_builder(&self.types).build())
     }
 
     async fn get_flight_info_primary_keys(

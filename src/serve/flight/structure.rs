@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::metadata::{
     SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder,
 };
@@ -46,7 +47,7 @@ pub(super) fn no_foreign_keys() -> RecordBatch {
 }
 
 /// What the server can do.
-pub(super) fn sql_info() -> Result<SqlInfoData, ArrowError> {
+pub(super) fn sql_info() -> Result<SqlInfoData, FlightError> {
     let mut info = SqlInfoDataBuilder::new();
     info.append(SqlInfo::FlightSqlServerName, "kolumn");
     info.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
@@ -67,7 +68,7 @@ pub(super) fn sql_info() -> Result<SqlInfoData, ArrowError> {
 }
 
 /// The types that columns have.
-pub(super) fn types() -> Result<XdbcTypeInfoData, ArrowError> {
+pub(super) fn types() -> Result<XdbcTypeInfoData, FlightError> {
     let mut types = XdbcTypeInfoDataBuilder::new();
     for (name, data_type, size, quoted) in [
         ("boolean", XdbcDataType::XdbcBit, 1, false),
