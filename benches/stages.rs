@@ -64,7 +64,7 @@ fn main() {
                         request_object: None,
                         response_object: None,
                     };
-                    push_audit_row(&mut rows, &record, origin, lengths);
+                    push_audit_row(&mut rows, *record, origin, lengths);
                 }
             });
         }
