@@ -358,6 +358,7 @@ pub async fn stage_records(table: &DeltaTable, records: &[RangeRecord]) -> Resul
         values: HashMap::from([("source".to_owned(), Some(first.source.clone()))]),
         statistics: delta_statistics(&sorted)?,
         planned_at: DateTime::from_timestamp_micros(first.recorded_at).unwrap_or_default(),
+        tags: Vec::new(),
     };
     Ok(vec![stage(table, file, at).await?])
 }

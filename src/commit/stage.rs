@@ -35,6 +35,8 @@ pub struct Placement {
     pub statistics: String,
     /// When the batch was planned: the same in every redo, so that the log entry is too.
     pub planned_at: DateTime<Utc>,
+    /// Tags beside the sort order.
+    pub tags: Vec<(&'static str, String)>,
 }
 
 /// Uploads a file.
@@ -56,6 +58,13 @@ pub async fn stage(table: &DeltaTable, file: EncodedFile, at: Placement) -> Resu
             at.table.as_str()
         ))?;
     let sort = at.table.sort_columns().join(",");
+    let sort = (!sort.is_empty()).then_some((SORT_TAG, sort));
+    let tags: HashMap<String, Option<String>> = at
+        .tags
+        .into_iter()
+        .chain(sort)
+        .map(|(name, value)| (name.to_owned(), Some(value)))
+        .collect();
     let add = Add {
         path,
         partition_values: at.values,
@@ -63,7 +72,7 @@ pub async fn stage(table: &DeltaTable, file: EncodedFile, at: Placement) -> Resu
         modification_time: at.planned_at.timestamp_millis(),
         data_change: true,
         stats: Some(at.statistics),
-        tags: (!sort.is_empty()).then(|| HashMap::from([(SORT_TAG.to_owned(), Some(sort))])),
+        tags: (!tags.is_empty()).then_some(tags),
         ..Add::default()
     };
     Ok(StagedFile {
