@@ -196,19 +196,12 @@ pub async fn replace(
 ) -> Result<Published> {
     let name = replacement.table;
     let active = active_files(archive, name, table)?;
-    let stays = |path: &Path| {
-        let mut added = replacement.added.iter();
-        added.any(|f| f.add.path == path.as_ref())
-    };
     let mut actions = Vec::new();
     for path in &replacement.removed {
         let Some(file) = active.get(path) else {
             return Ok(Published::Overtaken);
         };
-        // A file that was written again just as it was only gets what the log says of it.
-        if !stays(path) {
-            actions.push(Action::Remove(file.remove_action(replacement.changes_rows)));
-        }
+        actions.push(Action::Remove(file.remove_action(replacement.changes_rows)));
     }
     for file in &replacement.added {
         let mut add = file.add.clone();
@@ -231,12 +224,12 @@ pub async fn replace(
     };
     let fresh = reload(archive, name).await?;
     let now = active_files(archive, name, &fresh)?;
-    let came = replacement
-        .added
-        .iter()
-        .all(|f| Path::parse(&f.add.path).is_ok_and(|path| now.contains_key(&path)));
-    let went = |path: &Path| stays(path) || !now.contains_key(path);
-    if came && replacement.removed.iter().all(went) {
+    let came = |f: &StagedFile| {
+        let path = Path::parse(&f.add.path);
+        path.is_ok_and(|path| now.contains_key(&path))
+    };
+    let went = |path: &Path| !now.contains_key(path);
+    if replacement.added.iter().all(came) && replacement.removed.iter().all(went) {
         return Ok(Published::Committed);
     }
     unresolved(archive, name, error)

@@ -1,11 +1,11 @@
 //! Puts an encoded file where its table keeps its files. A staged file is visible to nobody until
 //! it is published.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use deltalake_core::{DeltaTable, kernel::Add};
-use object_store::{ObjectStoreExt as _, PutPayload, path::Path};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload, path::Path};
 
 use crate::{
     encode::write::EncodedFile,
@@ -44,12 +44,23 @@ pub struct Placement {
 /// # Errors
 /// Errors of the store; the batch can be done again.
 pub async fn stage(table: &DeltaTable, file: EncodedFile, at: Placement) -> Result<StagedFile> {
+    stage_in(&table.log_store().object_store(None), file, at).await
+}
+
+/// Uploads a file into the store of a table, rooted at the table.
+///
+/// # Errors
+/// As [`stage`].
+pub async fn stage_in(
+    store: &Arc<dyn ObjectStore>,
+    file: EncodedFile,
+    at: Placement,
+) -> Result<StagedFile> {
     let path = format!("{}/{}", at.folder, file.name());
     let place = Path::parse(&path).map_err(|e| {
         Error::new(ErrorKind::Bug, format!("cannot use {path} as a path")).because(e)
     })?;
     let size = i64::try_from(file.bytes.len()).unwrap_or(i64::MAX);
-    let store = table.log_store().object_store(None);
     store
         .put(&place, PutPayload::from(file.bytes))
         .await

@@ -10,7 +10,7 @@ use arrow::{
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    file::properties::WriterProperties,
+    file::{metadata::KeyValue, properties::WriterProperties},
 };
 
 use crate::{
@@ -76,11 +76,16 @@ impl FileWriter {
         self.writer.in_progress_rows() == 0
     }
 
-    /// Ends the file; gives it with its statistics, Delta's JSON.
+    /// Ends the file, with an id of who wrote it, so that nobody else writes a file of the same name;
+    /// gives it with its statistics, Delta's JSON.
     ///
     /// # Errors
     /// `Bug` from Parquet.
-    pub fn finish(self) -> Result<(EncodedFile, String)> {
+    pub fn finish(mut self, writer_id: &str) -> Result<(EncodedFile, String)> {
+        self.writer.append_key_value_metadata(KeyValue::new(
+            "kolumn.rewrite".to_owned(),
+            writer_id.to_owned(),
+        ));
         let bytes = self
             .writer
             .into_inner()

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, compute::SortOptions};
+use chrono::DateTime;
 use datafusion::{
     catalog::memory::DataSourceExec,
     datasource::{
@@ -20,7 +21,9 @@ use datafusion::{
     },
     physical_expr::{LexOrdering, PhysicalSortExpr, expressions::Column},
     physical_plan::{
-        ExecutionPlan, common::spawn_buffered, execute_stream,
+        ExecutionPlan,
+        common::spawn_buffered,
+        execute_stream,
         sorts::{sort::SortExec, sort_preserving_merge::SortPreservingMergeExec},
         union::UnionExec,
     },
@@ -28,7 +31,7 @@ use datafusion::{
 };
 use deltalake_core::logstore::parquet_reader::ParquetObjectReader;
 use futures::TryStreamExt as _;
-use object_store::{ObjectStore, path::Path};
+use object_store::{ObjectMeta, ObjectStore, path::Path};
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -109,13 +112,18 @@ fn needs_of(footer: &ParquetMetaData) -> Needs {
         for column in group {
             let starts = column.page_locations().iter().map(|p| p.first_row_index);
             let ends = starts.clone().skip(1);
-            let counts = starts.zip(ends).map(|(from, to)| usize::try_from(to - from));
+            let counts = starts
+                .zip(ends)
+                .map(|(from, to)| usize::try_from(to - from));
             rows = counts.flatten().fold(rows, usize::min);
         }
     }
     let held = |group: &parquet::file::metadata::RowGroupMetaData| {
         let size = |n: i64| usize::try_from(n).unwrap_or(0);
-        let pages = group.columns().iter().map(|c| size(c.uncompressed_size()).min(PAGE_BYTES));
+        let pages = group
+            .columns()
+            .iter()
+            .map(|c| size(c.uncompressed_size()).min(PAGE_BYTES));
         // The page being read, and those to which rows that wait for the merge still refer.
         size(group.compressed_size()) + 3 * pages.sum::<usize>()
     };
@@ -156,6 +164,16 @@ pub(super) fn merge(
     let act = format!("cannot merge files of {}", table.as_str());
     let bug = |e| Error::new(ErrorKind::Bug, act.clone()).because(e);
     let url = ObjectStoreUrl::parse(&archive.url()[..Position::BeforePath]).map_err(bug)?;
+    let order = ordering(table);
+    let one_after_the_other = [InputRun {
+        files: runs.iter().flat_map(|run| run.files.clone()).collect(),
+        sorted: false,
+    }];
+    let runs = if order.is_some() {
+        runs
+    } else {
+        &one_after_the_other
+    };
     let (sorted, unsorted): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.sorted);
     let disk = DiskManagerBuilder::default();
     let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk);
@@ -175,7 +193,6 @@ pub(super) fn merge(
             .with_session_config(config)
             .with_runtime(runtime),
     );
-    let order = ordering(table);
     let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
     if !sorted.is_empty() {
         inputs.push(scan(&url, table, &sorted, order.clone()));
@@ -192,9 +209,9 @@ pub(super) fn merge(
         _ => UnionExec::try_new(inputs).map_err(bug)?,
     };
     let plan: Arc<dyn ExecutionPlan> = match order {
-        Some(order) => Arc::new(
-            SortPreservingMergeExec::new(order, all).with_round_robin_repartition(false),
-        ),
+        Some(order) => {
+            Arc::new(SortPreservingMergeExec::new(order, all).with_round_robin_repartition(false))
+        }
         None => all,
     };
     let stream = execute_stream(plan, task).map_err(bug)?;
@@ -212,7 +229,15 @@ fn scan(
         let files = run.files.iter();
         FileGroup::new(
             files
-                .map(|f| PartitionedFile::new(f.location.to_string(), f.bytes))
+                .map(|f| {
+                    PartitionedFile::new_from_meta(ObjectMeta {
+                        location: f.location.clone(),
+                        last_modified: DateTime::UNIX_EPOCH,
+                        size: f.bytes,
+                        e_tag: None,
+                        version: None,
+                    })
+                })
                 .collect(),
         )
     });

@@ -113,7 +113,9 @@ impl Content {
         let converter = match &mut self.converter {
             Some(converter) => converter,
             place => {
-                let fields = columns.iter().map(|c| SortField::new(c.data_type().clone()));
+                let fields = columns
+                    .iter()
+                    .map(|c| SortField::new(c.data_type().clone()));
                 place.insert(RowConverter::new(fields.collect()).context(act)?)
             }
         };
@@ -130,8 +132,7 @@ impl Content {
 
     /// True if these are the rows of both others.
     pub(super) fn is_sum_of(&self, one: &Self, other: &Self) -> bool {
-        self.rows == one.rows + other.rows
-            && self.digest == one.digest.wrapping_add(other.digest)
+        self.rows == one.rows + other.rows && self.digest == one.digest.wrapping_add(other.digest)
     }
 }
 

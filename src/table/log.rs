@@ -242,7 +242,9 @@ impl FileList {
     /// A tag of a file.
     pub fn tag(&self, file: usize, name: &str) -> Option<&str> {
         let (batch, row) = self.place(file);
-        let constants = batch.column_by_name("fileConstantValues")?.as_struct_opt()?;
+        let constants = batch
+            .column_by_name("fileConstantValues")?
+            .as_struct_opt()?;
         map_value(constants.column_by_name("tags")?.as_map_opt()?, row, name)
     }
 
