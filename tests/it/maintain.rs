@@ -11,11 +11,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
 use deltalake_core::kernel::{Action, Add};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use kolumn::{
+    clock,
     encode::properties::REST_TAG,
     error::{ErrorKind, Result},
     layout::columns::TableName,
@@ -36,7 +37,6 @@ use crate::{
 
 /// The day after the events of [`event_line`], in days since 1970-01-01.
 const TODAY: i32 = 20_778;
-
 
 fn options() -> optimize::Options {
     optimize::Options::new(TODAY)
@@ -703,7 +703,7 @@ fn vacuum_options(older_than: TimeDelta) -> vacuum::Options {
         older_than,
         force: false,
         dry_run: false,
-        now: Utc::now() + TimeDelta::days(8),
+        now: clock::now() + TimeDelta::days(8),
     }
 }
 
@@ -737,7 +737,7 @@ async fn a_vacuum_deletes_what_was_replaced_and_keeps_what_is_needed() {
         ErrorKind::Usage
     );
     let too_young = vacuum::Options {
-        now: Utc::now() + TimeDelta::days(6),
+        now: clock::now() + TimeDelta::days(6),
         ..vacuum_options(vacuum::RETENTION)
     };
     let report = vacuum::vacuum(&opened, &too_young).await.unwrap();
@@ -830,7 +830,7 @@ async fn a_vacuum_keeps_files_of_open_batches_and_deletes_those_of_dead_runs() {
     let forced = vacuum::Options {
         older_than: TimeDelta::zero(),
         force: true,
-        now: Utc::now(),
+        now: clock::now(),
         ..vacuum_options(TimeDelta::zero())
     };
     vacuum::vacuum(&opened, &forced).await.unwrap();
@@ -839,7 +839,7 @@ async fn a_vacuum_keeps_files_of_open_batches_and_deletes_those_of_dead_runs() {
 
 /// Gives every file of a log an age.
 fn age_log(table: &Path, days: u64) {
-    let then = SystemTime::from(Utc::now()) - Duration::from_secs(days * 86_400);
+    let then = SystemTime::from(clock::now()) - Duration::from_secs(days * 86_400);
     for entry in fs::read_dir(table.join("_delta_log")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
@@ -882,7 +882,7 @@ async fn logs_get_checkpoints_and_old_versions_go_but_not_those_an_open_batch_ne
     kolumn::commit::checkpoint::checkpoint_if_due(&opened, TableName::Audit, 40).await;
     age_log(&open_batch.join("audit"), 40);
     let now = vacuum::Options {
-        now: Utc::now(),
+        now: clock::now(),
         ..vacuum_options(vacuum::RETENTION)
     };
     vacuum::vacuum(&opened, &now).await.unwrap();
