@@ -157,9 +157,9 @@ const OVERTAKEN_MAX: usize = 50;
 /// Commits a rewrite. False: a file that it removes is not there any more.
 async fn commit(archive: &Archive, rewrite: &Rewrite) -> Result<bool> {
     let table = rewrite.table;
-    for _ in 0..OVERTAKEN_MAX {
+    for attempt in 0..OVERTAKEN_MAX {
         let fresh = load(archive, table).await?;
-        if !all_active(archive, table, &fresh, &rewrite.removed)? {
+        if attempt > 0 && !all_active(archive, table, &fresh, &rewrite.removed)? {
             return Ok(false);
         }
         let number = fresh
