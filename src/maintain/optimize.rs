@@ -72,6 +72,8 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Bytes of a data file, about.
     pub file_bytes: usize,
+    /// Threads for encoding.
+    pub threads: usize,
     /// Today, in days since 1970-01-01.
     pub today: i32,
 }
@@ -85,6 +87,7 @@ impl Options {
             dry_run: false,
             memory_bytes: 1 << 30,
             file_bytes: 256 << 20,
+            threads: std::thread::available_parallelism().map_or(2, usize::from),
             today,
         }
     }
@@ -517,7 +520,12 @@ impl Sink<'_> {
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
             // The last row group may go beyond the limit.
-            None => FileWriter::new(self.partition.table, &self.properties, limit + limit / 4)?,
+            None => FileWriter::new(
+                self.partition.table,
+                &self.properties,
+                limit + limit / 4,
+                self.partition.options.threads,
+            )?,
         };
         let rows = batch.num_rows();
         let encoded = tokio::task::spawn_blocking(move || {
