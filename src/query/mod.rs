@@ -144,13 +144,14 @@ impl Session {
         let store_url = url::Url::parse(root)
             .map_err(|e| Error::new(ErrorKind::Bug, format!("odd store {root}")).because(e))?;
         context.register_object_store(&store_url, archive.store());
-        let loaded = futures::future::try_join_all(TableName::ALL.map(|t| archive.load(t))).await?;
+        let loaded =
+            futures::future::try_join_all(TableName::ALL.map(|t| archive.files(t))).await?;
         let mut listed = Vec::new();
         let mut audit_files: Option<Arc<TableFiles>> = None;
-        for (name, delta) in TableName::ALL.into_iter().zip(loaded) {
-            let (table, size): (Arc<dyn TableProvider>, _) = match delta {
-                Some(delta) => {
-                    let files = provider(name, &delta, options.pruning)?;
+        for (name, files) in TableName::ALL.into_iter().zip(loaded) {
+            let (table, size): (Arc<dyn TableProvider>, _) = match files {
+                Some(files) => {
+                    let files = provider(files, options.pruning)?;
                     if name == TableName::Audit {
                         audit_files = Some(Arc::clone(&files));
                     }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use datafusion::datasource::ViewTable;
-use datafusion::logical_expr::col;
 use datafusion::prelude::SessionContext;
 
 use super::dialect;
@@ -69,16 +68,7 @@ pub(super) async fn register_all(
             )
         };
         if doc.name == "events" {
-            let superseding = match audit {
-                // The log tells how many are null, and may not tell the bounds of a boolean.
-                Some(files) => {
-                    let state = context.state();
-                    let given = col("supersedes").is_not_null();
-                    files.may_hold(&state, &given).map_err(failed)?
-                        && files.may_hold(&state, &col("supersedes")).map_err(failed)?
-                }
-                None => false,
-            };
+            let superseding = audit.is_some_and(|files| files.may_hold_true("supersedes"));
             if !superseding {
                 let table = context.table_provider("audit").await.map_err(failed)?;
                 context.register_table("events", table).map_err(failed)?;

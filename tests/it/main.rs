@@ -13,6 +13,7 @@ mod emulators;
 mod faulty;
 mod fixture;
 mod ingest;
+mod maintain;
 mod nightly;
 mod query;
 mod questions;
