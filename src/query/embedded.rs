@@ -32,6 +32,17 @@ pub(super) static VIEWS: &[SqlFile] = sql_files!("views":
     "31_pod_removals",
     "40_kubernetes_events",
     "41_event_reports",
+    "50_bi_audit_events",
+    "51_bi_mutations",
+    "52_bi_creates",
+    "53_bi_denied",
+    "54_bi_node_ready_reports",
+    "55_bi_node_ready_intervals",
+    "56_bi_pod_scheduling_steps",
+    "57_bi_pod_deletions",
+    "58_bi_kubernetes_events",
+    "59_bi_component_messages",
+    "60_bi_component_volume",
 );
 
 /// The named questions.

@@ -5,6 +5,7 @@
 //! session sees one version of every table, the newest when it was opened.
 
 mod bind;
+mod condition_of;
 mod coverage;
 mod dialect;
 mod embedded;
@@ -14,6 +15,7 @@ mod header;
 mod json_pretty;
 pub mod question;
 pub mod time;
+mod time_step;
 pub mod views;
 
 use std::num::NonZeroUsize;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -48,6 +50,10 @@ pub use functions::duration_text;
 
 /// Memory for the state of a query (sorts, aggregates, joins) unless set otherwise.
 pub const MEMORY_BYTES_DEFAULT: usize = 2 << 30;
+
+/// Where queries find tables: `kolumn.public.audit`.
+const CATALOG: &str = "kolumn";
+const SCHEMA: &str = "public";
 
 /// What a session may use and how it works.
 #[derive(Debug, Clone)]
@@ -146,6 +152,7 @@ impl Session {
         context.register_object_store(&store_url, archive.store());
         let loaded = futures::future::try_join_all(TableName::ALL.map(|t| archive.load(t))).await?;
         let mut listed = Vec::new();
+        let mut tables: Vec<(TableName, Arc<dyn TableProvider>)> = Vec::new();
         let mut audit_files: Option<Arc<TableFiles>> = None;
         for (name, delta) in TableName::ALL.into_iter().zip(loaded) {
             let (table, size): (Arc<dyn TableProvider>, _) = match delta {
@@ -166,16 +173,26 @@ impl Session {
                     },
                 ),
             };
-            context
-                .register_table(name.as_str(), table)
-                .map_err(|e| sql_error(&e))?;
+            tables.push((name, table));
             listed.push(Listed {
                 name: name.as_str().to_owned(),
                 title: name.title().to_owned(),
                 size: Some(size),
             });
         }
-        for view in views::register_all(&context, audit_files.as_ref()).await? {
+        let schema: Arc<dyn SchemaProvider> = Arc::new(views::Tables::new(&context, audit_files));
+        for (name, table) in tables {
+            schema
+                .register_table(name.as_str().to_owned(), table)
+                .map_err(|e| sql_error(&e))?;
+        }
+        let catalog = context.catalog(CATALOG).ok_or_else(|| {
+            Error::new(ErrorKind::Bug, format!("the session has no catalog {CATALOG}"))
+        })?;
+        catalog
+            .register_schema(SCHEMA, schema)
+            .map_err(|e| sql_error(&e))?;
+        for view in views::docs()? {
             listed.push(Listed {
                 name: view.name,
                 title: view.title,
@@ -301,7 +318,7 @@ impl Session {
 fn context(options: &SessionOptions) -> Result<SessionContext> {
     let pruning = options.pruning == Pruning::On;
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema("kolumn", "public")
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_information_schema(true)
         .with_parquet_pruning(pruning)
         .with_parquet_bloom_filter_pruning(pruning)
