@@ -61,6 +61,7 @@ pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
     "node-conditions",
     "node-lifecycle",
     "node-ready-history",
+    "object-history",
     "pod-deletions",
     "pod-scheduling-history",
     "quarantine",

@@ -22,6 +22,7 @@ pub(super) fn all() -> Vec<ScalarUDF> {
         ScalarUDF::from(DurationText::new()),
         super::condition_of::function(),
         super::json_pretty::function(),
+        super::revisions::scalar_function(),
     ];
     all.extend(super::time_step::functions());
     all

@@ -14,6 +14,7 @@ mod functions;
 mod header;
 mod json_pretty;
 pub mod question;
+mod revisions;
 pub mod time;
 mod time_step;
 pub mod views;
@@ -346,6 +347,7 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     for function in functions::all() {
         context.register_udf(function);
     }
+    context.register_udwf(revisions::window_function());
     Ok(context)
 }
 
