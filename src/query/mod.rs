@@ -13,6 +13,7 @@ mod failure;
 mod functions;
 mod header;
 mod json_pretty;
+mod materialize;
 pub mod question;
 mod revisions;
 pub mod time;
@@ -97,6 +98,7 @@ pub struct Listed {
 /// Tables, views and functions over one version of an archive.
 pub struct Session {
     context: SessionContext,
+    schema: Arc<dyn SchemaProvider>,
     timeout: Option<Duration>,
     zone: Tz,
     listed: Vec<Listed>,
@@ -191,7 +193,7 @@ impl Session {
             Error::new(ErrorKind::Bug, format!("the session has no catalog {CATALOG}"))
         })?;
         catalog
-            .register_schema(SCHEMA, schema)
+            .register_schema(SCHEMA, Arc::clone(&schema))
             .map_err(|e| sql_error(&e))?;
         for view in views::docs()? {
             listed.push(Listed {
@@ -202,6 +204,7 @@ impl Session {
         }
         Ok(Self {
             context,
+            schema,
             timeout: options.timeout,
             zone: options.zone,
             listed,
@@ -262,6 +265,8 @@ impl Session {
             .timeout
             .map(|timeout| (Instant::now() + timeout, timeout));
         let planned = async {
+            let mut parts = materialize::Parts::new(Arc::clone(&self.schema));
+            let statement = materialize::materialize(self, statement, &mut parts).await?;
             let plan = self.plan(statement).await?;
             let state = self.context.state();
             let physical = state
@@ -271,12 +276,12 @@ impl Session {
             let task = Arc::new(TaskContext::from(&state));
             let schema = physical.schema();
             let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
-            Ok((schema, stream))
+            Ok((schema, stream, parts))
         };
-        let (schema, stream) = within(deadline, planned).await?;
+        let (schema, stream, parts) = within(deadline, planned).await?;
         Ok(Answer {
             schema,
-            batches: limited(stream, deadline),
+            batches: limited(stream, deadline, parts),
         })
     }
 
@@ -378,18 +383,20 @@ async fn within<T>(
     }
 }
 
-/// The stream with our errors, ended at the deadline and after the first error.
+/// The stream with our errors, ended at the deadline and after the first error; it holds the memory of
+/// the query's parts until then.
 fn limited(
     stream: SendableRecordBatchStream,
     deadline: Option<(Instant, Duration)>,
+    parts: materialize::Parts,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    stream::unfold(Some(stream), move |stream| async move {
-        let mut stream = stream?;
+    stream::unfold(Some((stream, parts)), move |stream| async move {
+        let (mut stream, parts) = stream?;
         let next = within(deadline, async {
             stream.next().await.transpose().map_err(|e| sql_error(&e))
         });
         match next.await {
-            Ok(Some(batch)) => Some((Ok(batch), Some(stream))),
+            Ok(Some(batch)) => Some((Ok(batch), Some((stream, parts)))),
             Ok(None) => None,
             Err(e) => Some((Err(e), None)),
         }

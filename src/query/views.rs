@@ -159,6 +159,13 @@ impl SchemaProvider for Tables {
     ) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         self.known.register_table(name, table)
     }
+
+    fn deregister_table(
+        &self,
+        name: &str,
+    ) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        self.known.deregister_table(name)
+    }
 }
 
 #[cfg(test)]
