@@ -20,6 +20,7 @@
 -- column objects: source objects that brought these events
 -- column duplicates: records of these objects, whole, that were stored before
 -- column rejected: records of these objects, whole, that could not be decoded
+-- once: minutes
 -- cost: reads no bodies and texts, but every event, entry and sample of the window
 -- example: kolumn ask coverage --cluster aks-prod --since 7d
 

@@ -13,6 +13,7 @@
 -- column cluster: the cluster
 -- column audit_id: audit id of the request
 -- needs: resource=pods body=response verbs=create,update,patch,delete
+-- once: lives, ends, removals, removed
 -- cost: reads the bodies of the pod's status and of workloads in the namespace of the tool
 -- example: kolumn ask explain-restart --pod azure-vote-front-7cd5f4cc8d-xxxxx --namespace azure-vote
 
@@ -31,6 +32,15 @@ lives AS (
       AND ($until IS NULL OR time < $until)
     GROUP BY cluster, namespace, pod, uid
 ),
+removals AS (
+    SELECT
+        cluster, namespace, pod, uid, time, node, how, final, actor, user_agent, audit_id, grace_period_seconds,
+        condition_of(conditions, 'DisruptionTarget')['message'] AS disruption
+    FROM pod_removals
+    WHERE succeeded
+      AND ($cluster IS NULL OR cluster = $cluster)
+      AND ($until IS NULL OR time < $until)
+),
 -- An eviction does not tell the uid: it is of the life that was there.
 removed AS (
     SELECT
@@ -43,20 +53,16 @@ removed AS (
             removals.cluster, removals.namespace, removals.pod, removals.time, removals.uid AS told_uid,
             removals.node AS told_node, lives.uid, lives.node, owner_kind, owner_name, how, final, actor, user_agent,
             coalesce(
-                condition_of(conditions, 'DisruptionTarget')['message'],
+                disruption,
                 CASE WHEN NOT final THEN 'grace period ' || grace_period_seconds || ' s' END
             ) AS message,
             audit_id,
             row_number() OVER (PARTITION BY removals.cluster, audit_id, how ORDER BY born DESC) AS place
-        FROM pod_removals AS removals
+        FROM removals
         JOIN lives
             ON lives.cluster = removals.cluster AND lives.namespace = removals.namespace AND lives.pod = removals.pod
             AND (removals.uid = lives.uid OR (removals.uid IS NULL AND born <= removals.time))
         WHERE removals.pod = $pod
-          AND succeeded
-          AND ($namespace IS NULL OR removals.namespace = $namespace)
-          AND ($cluster IS NULL OR removals.cluster = $cluster)
-          AND ($until IS NULL OR removals.time < $until)
     )
     WHERE place = 1
 ),
@@ -146,11 +152,10 @@ chain AS (
         concat(count(DISTINCT removals.pod), ' pods of this node evicted or deleted'), 'by the same actor, in the same minutes',
         ends.namespace, ends.uid, ends.cluster, min(audit_id)
     FROM ends
-    JOIN pod_removals AS removals
+    JOIN removals
         ON removals.cluster = ends.cluster AND removals.node = ends.node AND removals.actor = wanted_by
     WHERE removals.time >= ended - INTERVAL '10 minutes'
       AND removals.time <= ended + INTERVAL '10 minutes'
-      AND succeeded
       AND removals.how IN ('eviction', 'delete')
     GROUP BY ends.node, actor, ends.namespace, ends.uid, ends.cluster
     HAVING count(DISTINCT removals.pod) > 1

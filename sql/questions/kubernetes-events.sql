@@ -21,6 +21,7 @@
 -- column facts: of audit: `observed` in an answer, or `merged`: the last answer is missing, its request
 --   holds the count
 -- needs: resource=events body=response verbs=create,update,patch
+-- once: reports, elsewhere, reported
 -- cost: reads no bodies; reads one hour more than the window
 -- example: kolumn ask kubernetes-events --type Warning --reason FailedScheduling
 

@@ -12,6 +12,7 @@
 -- column audit_id: audit id of the request
 -- column cluster: the cluster
 -- needs: body=response verbs=create,update,patch
+-- once: root, changes, owned, objects
 -- cost: reads no bodies; looks at every change, Event and entry of its time
 -- example: kolumn ask trace --audit-id 8e1b7d0c-0000-4000-8000-000000000000
 

@@ -57,6 +57,7 @@ pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
     "creates-by-user",
     "denied",
     "event",
+    "explain-restart",
     "kubernetes-events",
     "node-conditions",
     "node-lifecycle",
@@ -68,6 +69,7 @@ pub(super) static QUESTIONS: &[SqlFile] = sql_files!("questions":
     "search",
     "secret-access",
     "timeline",
+    "trace",
     "verify",
     "volume",
 );

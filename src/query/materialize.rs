@@ -2,10 +2,10 @@
 //! once, kept in memory, and read as often as the question names them. DataFusion puts a part in at every
 //! place that names it: each place plans it again, scans the files again and sorts again. In: a parsed
 //! query with marks. Out: the query that reads the rows of those parts, which are charged to the memory
-//! limit of the query as long as it runs.
+//! limit of the query as long as it runs. A part that is too large to keep stays in the query as it was.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
@@ -22,11 +22,14 @@ use tokio::task::JoinSet;
 use super::{Session, dialect, failure::sql_error};
 use crate::error::{Error, ErrorKind, Result};
 
+/// A part is kept if it takes no more than this share of the memory limit: the query needs some too.
+const KEPT_SHARE: usize = 4;
+
 /// The answered parts of one query: tables of the session and their memory, given back when dropped.
 pub(super) struct Parts {
     schema: Arc<dyn SchemaProvider>,
     names: Vec<String>,
-    memory: Vec<Arc<Mutex<MemoryReservation>>>,
+    kept: Vec<Arc<Kept>>,
 }
 
 impl Parts {
@@ -35,7 +38,7 @@ impl Parts {
         Self {
             schema,
             names: Vec::new(),
-            memory: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }
@@ -80,21 +83,20 @@ pub(super) async fn materialize(session: &Session, statement: Statement, parts: 
         && let Some(with) = &mut query.with
     {
         for at in 0..with.cte_tables.len() {
-            let (before, rest) = with.cte_tables.split_at_mut(at);
-            let Some(part) = rest.first_mut() else { break };
+            let part = &mut with.cte_tables[at];
             if part.materialized.take() != Some(CteAsMaterialized::Materialized) {
                 continue;
             }
-            let mut step = (*part.query).clone();
-            if !before.is_empty() {
-                step.with = Some(With {
-                    with_token: with.with_token.clone(),
-                    recursive: with.recursive,
-                    cte_tables: before.to_vec(),
-                });
+            // With its own definition, since a recursive part names itself.
+            let mut step = *rows_of(&part.alias.name.to_string())?;
+            step.with = Some(With {
+                with_token: with.with_token.clone(),
+                recursive: with.recursive,
+                cte_tables: with.cte_tables[..=at].to_vec(),
+            });
+            if let Some(name) = answer(session, step, parts).await? {
+                with.cte_tables[at].query = rows_of(&name)?;
             }
-            let name = answer(session, step, parts).await?;
-            part.query = rows_of(&name)?;
         }
     }
     Ok(Statement::Statement(statement))
@@ -110,8 +112,8 @@ fn rows_of(name: &str) -> Result<Box<Query>> {
     Err(Error::new(ErrorKind::Bug, format!("{name} is no name of a table")))
 }
 
-/// Answers one part and makes it a table of the session.
-async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<String> {
+/// Answers one part and makes it a table of the session; `None` if it is too large for that.
+async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<Option<String>> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let statement = ast::Statement::Query(Box::new(query));
     let plan = session.plan(Statement::Statement(Box::new(statement))).await?;
@@ -121,8 +123,10 @@ async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<St
     let schema = physical.schema();
     let task = Arc::new(TaskContext::from(&state));
     let memory = MemoryConsumer::new("rows of a part of the query").register(task.memory_pool());
-    let memory = Arc::new(Mutex::new(memory));
-    parts.memory.push(Arc::clone(&memory));
+    let kept = Arc::new(Kept {
+        memory,
+        bytes_max: session.memory_bytes / KEPT_SHARE,
+    });
 
     let mut running = JoinSet::new();
     for (at, stream) in execute_stream_partitioned(physical, task)
@@ -130,14 +134,17 @@ async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<St
         .into_iter()
         .enumerate()
     {
-        let memory = Arc::clone(&memory);
-        running.spawn(async move { (at, collect(stream, &memory).await) });
+        let kept = Arc::clone(&kept);
+        running.spawn(async move { (at, kept.collect(stream).await) });
     }
     let mut partitions: Vec<Vec<RecordBatch>> = vec![Vec::new(); running.len()];
     while let Some(done) = running.join_next().await {
         let (at, batches) =
             done.map_err(|e| Error::new(ErrorKind::Bug, "a part of the query panicked").because(e))?;
-        partitions[at] = batches.map_err(failed)?;
+        match batches.map_err(failed)? {
+            Some(batches) => partitions[at] = batches,
+            None => return Ok(None),
+        }
     }
     let table = MemTable::try_new(schema, partitions).map_err(failed)?;
     let name = format!("materialized_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -146,25 +153,36 @@ async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<St
         .register_table(name.clone(), Arc::new(table))
         .map_err(failed)?;
     parts.names.push(name.clone());
-    Ok(name)
+    parts.kept.push(kept);
+    Ok(Some(name))
 }
 
-async fn collect(
-    mut stream: SendableRecordBatchStream,
-    memory: &Mutex<MemoryReservation>,
-) -> Result<Vec<RecordBatch>, DataFusionError> {
-    let mut batches = Vec::new();
-    while let Some(batch) = stream.next().await {
-        let batch = compacted(batch?)?;
-        memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .try_grow(batch.get_array_memory_size())?;
-        if batch.num_rows() > 0 {
-            batches.push(batch);
+/// The memory of one part.
+#[derive(Debug)]
+struct Kept {
+    memory: MemoryReservation,
+    bytes_max: usize,
+}
+
+impl Kept {
+    /// All rows of one stream; `None` if the part does not fit.
+    async fn collect(
+        &self,
+        mut stream: SendableRecordBatchStream,
+    ) -> Result<Option<Vec<RecordBatch>>, DataFusionError> {
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            let batch = compacted(batch?)?;
+            let bytes = batch.get_array_memory_size();
+            if self.memory.size() + bytes > self.bytes_max || self.memory.try_grow(bytes).is_err() {
+                return Ok(None);
+            }
+            if batch.num_rows() > 0 {
+                batches.push(batch);
+            }
         }
+        Ok(Some(batches))
     }
-    Ok(batches)
 }
 
 /// Texts that are views keep whole pages of files alive: those that are left are copied.

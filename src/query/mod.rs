@@ -99,6 +99,7 @@ pub struct Listed {
 pub struct Session {
     context: SessionContext,
     schema: Arc<dyn SchemaProvider>,
+    memory_bytes: usize,
     timeout: Option<Duration>,
     zone: Tz,
     listed: Vec<Listed>,
@@ -205,6 +206,7 @@ impl Session {
         Ok(Self {
             context,
             schema,
+            memory_bytes: options.memory_bytes,
             timeout: options.timeout,
             zone: options.zone,
             listed,
