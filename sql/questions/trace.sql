@@ -104,7 +104,7 @@ told AS (
     UNION ALL
     SELECT
         time, begun, depth, 'log', concat_ws(' ', resource, nullif(concat_ws('/', entries.namespace, entries.name), '')),
-        component, concat_ws(' ', message, fields), link, NULL, entries.cluster, NULL
+        component, concat_ws(' ', message, fields), link, NULL AS audit_id, entries.cluster, NULL AS changed_again
     FROM (
         SELECT DISTINCT
             time, begun, depth, component.component AS component, message, fields, component.cluster,
