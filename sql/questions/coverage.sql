@@ -30,8 +30,10 @@ minutes AS (
         'audit' AS in_table,
         events.cluster AS in_cluster,
         coalesce(
-            json_get_str(envelope, 'category'), json_get_str(envelope, 'Category'),
-            json_get_str(envelope, 'Type'), format
+            CASE WHEN envelope IS NOT NULL THEN coalesce(
+                json_get_str(envelope, 'category'), json_get_str(envelope, 'Category'), json_get_str(envelope, 'Type')
+            ) END,
+            format
         ) AS category,
         api_server,
         source_uri,

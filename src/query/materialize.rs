@@ -4,8 +4,10 @@
 //! query with marks. Out: the query that reads the rows of those parts, which are charged to the memory
 //! limit of the query as long as it runs. A part that is too large to keep stays in the query as it was.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::DataType;
@@ -79,6 +81,10 @@ pub(super) async fn materialize(session: &Session, statement: Statement, parts: 
     let Statement::Statement(mut statement) = statement else {
         return Ok(statement);
     };
+    let marked = |part: &ast::Cte| part.materialized.is_some();
+    if !parts_of(&mut statement).iter().any(marked) {
+        return Ok(Statement::Statement(statement));
+    }
     if let ast::Statement::Query(query) = statement.as_mut()
         && let Some(with) = &mut query.with
     {
@@ -94,12 +100,43 @@ pub(super) async fn materialize(session: &Session, statement: Statement, parts: 
                 recursive: with.recursive,
                 cte_tables: with.cte_tables[..=at].to_vec(),
             });
+            leave_out_unused(&mut step);
             if let Some(name) = answer(session, step, parts).await? {
                 with.cte_tables[at].query = rows_of(&name)?;
             }
         }
+        leave_out_unused(query);
     }
     Ok(Statement::Statement(statement))
+}
+
+/// Takes out the parts that nothing names any more: each would be planned.
+fn leave_out_unused(query: &mut Query) {
+    let Some(mut with) = query.with.take() else {
+        return;
+    };
+    let mut named = BTreeSet::new();
+    add_names(query, &mut named);
+    // A part is named by the query or by later parts.
+    let mut used: Vec<ast::Cte> = Vec::with_capacity(with.cte_tables.len());
+    for part in with.cte_tables.into_iter().rev() {
+        if named.contains(&part.alias.name.value) {
+            add_names(&part.query, &mut named);
+            used.push(part);
+        }
+    }
+    used.reverse();
+    with.cte_tables = used;
+    query.with = (!with.cte_tables.is_empty()).then_some(with);
+}
+
+/// Adds the last part of the name of every table that a query reads.
+fn add_names(query: &Query, names: &mut BTreeSet<String>) {
+    let _: ControlFlow<()> = ast::visit_relations(query, |relation| {
+        let last = relation.0.last().and_then(ast::ObjectNamePart::as_ident);
+        names.extend(last.map(|name| name.value.clone()));
+        ControlFlow::Continue(())
+    });
 }
 
 /// `SELECT * FROM name`.
