@@ -5,6 +5,7 @@
 //! session sees one version of every table, the newest when it was opened.
 
 mod bind;
+mod condition_of;
 mod coverage;
 mod dialect;
 mod embedded;
@@ -12,8 +13,11 @@ mod failure;
 mod functions;
 mod header;
 mod json_pretty;
+mod materialize;
 pub mod question;
+mod revisions;
 pub mod time;
+mod time_step;
 pub mod views;
 
 use std::num::NonZeroUsize;
@@ -23,7 +27,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -48,6 +52,10 @@ pub use functions::duration_text;
 
 /// Memory for the state of a query (sorts, aggregates, joins) unless set otherwise.
 pub const MEMORY_BYTES_DEFAULT: usize = 2 << 30;
+
+/// Where queries find tables: `kolumn.public.audit`.
+const CATALOG: &str = "kolumn";
+const SCHEMA: &str = "public";
 
 /// What a session may use and how it works.
 #[derive(Debug, Clone)]
@@ -90,6 +98,8 @@ pub struct Listed {
 /// Tables, views and functions over one version of an archive.
 pub struct Session {
     context: SessionContext,
+    schema: Arc<dyn SchemaProvider>,
+    memory_bytes: usize,
     timeout: Option<Duration>,
     zone: Tz,
     listed: Vec<Listed>,
@@ -147,6 +157,7 @@ impl Session {
         let loaded =
             futures::future::try_join_all(TableName::ALL.map(|t| archive.files(t))).await?;
         let mut listed = Vec::new();
+        let mut tables: Vec<(TableName, Arc<dyn TableProvider>)> = Vec::new();
         let mut audit_files: Option<Arc<TableFiles>> = None;
         for (name, files) in TableName::ALL.into_iter().zip(loaded) {
             let (table, size): (Arc<dyn TableProvider>, _) = match files {
@@ -167,16 +178,26 @@ impl Session {
                     },
                 ),
             };
-            context
-                .register_table(name.as_str(), table)
-                .map_err(|e| sql_error(&e))?;
+            tables.push((name, table));
             listed.push(Listed {
                 name: name.as_str().to_owned(),
                 title: name.title().to_owned(),
                 size: Some(size),
             });
         }
-        for view in views::register_all(&context, audit_files.as_ref()).await? {
+        let schema: Arc<dyn SchemaProvider> = Arc::new(views::Tables::new(&context, audit_files));
+        for (name, table) in tables {
+            schema
+                .register_table(name.as_str().to_owned(), table)
+                .map_err(|e| sql_error(&e))?;
+        }
+        let catalog = context.catalog(CATALOG).ok_or_else(|| {
+            Error::new(ErrorKind::Bug, format!("the session has no catalog {CATALOG}"))
+        })?;
+        catalog
+            .register_schema(SCHEMA, Arc::clone(&schema))
+            .map_err(|e| sql_error(&e))?;
+        for view in views::docs()? {
             listed.push(Listed {
                 name: view.name,
                 title: view.title,
@@ -185,6 +206,8 @@ impl Session {
         }
         Ok(Self {
             context,
+            schema,
+            memory_bytes: options.memory_bytes,
             timeout: options.timeout,
             zone: options.zone,
             listed,
@@ -245,6 +268,8 @@ impl Session {
             .timeout
             .map(|timeout| (Instant::now() + timeout, timeout));
         let planned = async {
+            let mut parts = materialize::Parts::new(Arc::clone(&self.schema));
+            let statement = materialize::materialize(self, statement, &mut parts).await?;
             let plan = self.plan(statement).await?;
             let state = self.context.state();
             let physical = state
@@ -254,12 +279,12 @@ impl Session {
             let task = Arc::new(TaskContext::from(&state));
             let schema = physical.schema();
             let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
-            Ok((schema, stream))
+            Ok((schema, stream, parts))
         };
-        let (schema, stream) = within(deadline, planned).await?;
+        let (schema, stream, parts) = within(deadline, planned).await?;
         Ok(Answer {
             schema,
-            batches: limited(stream, deadline),
+            batches: limited(stream, deadline, parts),
         })
     }
 
@@ -302,7 +327,7 @@ impl Session {
 fn context(options: &SessionOptions) -> Result<SessionContext> {
     let pruning = options.pruning == Pruning::On;
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema("kolumn", "public")
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_information_schema(true)
         .with_parquet_pruning(pruning)
         .with_parquet_bloom_filter_pruning(pruning)
@@ -315,6 +340,10 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     // Late materialisation: bodies are read only for rows that the other filters let through.
     settings.execution.parquet.pushdown_filters = pruning;
     settings.execution.parquet.reorder_filters = pruning;
+    // Groups are many and small here, such as the requests or the Events of an object: aggregating each
+    // partition first, only to aggregate again, costs more than it saves unless rows become much fewer.
+    settings.execution.skip_partial_aggregation_probe_rows_threshold = 10_000;
+    settings.execution.skip_partial_aggregation_probe_ratio_threshold = 0.5;
     settings.execution.time_zone = Some(options.zone.name().to_owned());
     settings.optimizer.enable_dynamic_filter_pushdown = pruning;
     settings.optimizer.enable_topk_dynamic_filter_pushdown = pruning;
@@ -330,6 +359,7 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     for function in functions::all() {
         context.register_udf(function);
     }
+    context.register_udwf(revisions::window_function());
     Ok(context)
 }
 
@@ -360,18 +390,20 @@ async fn within<T>(
     }
 }
 
-/// The stream with our errors, ended at the deadline and after the first error.
+/// The stream with our errors, ended at the deadline and after the first error; it holds the memory of
+/// the query's parts until then.
 fn limited(
     stream: SendableRecordBatchStream,
     deadline: Option<(Instant, Duration)>,
+    parts: materialize::Parts,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    stream::unfold(Some(stream), move |stream| async move {
-        let mut stream = stream?;
+    stream::unfold(Some((stream, parts)), move |stream| async move {
+        let (mut stream, parts) = stream?;
         let next = within(deadline, async {
             stream.next().await.transpose().map_err(|e| sql_error(&e))
         });
         match next.await {
-            Ok(Some(batch)) => Some((Ok(batch), Some(stream))),
+            Ok(Some(batch)) => Some((Ok(batch), Some((stream, parts)))),
             Ok(None) => None,
             Err(e) => Some((Err(e), None)),
         }
