@@ -2,7 +2,7 @@
 
 /// What stands in a slot. Numbers are indexes within one life of a shape unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Slot {
+pub(crate) enum Slot {
     /// A moment, to the microsecond or to the second.
     Micros(usize),
     Seconds(usize),
@@ -36,13 +36,13 @@ pub enum Slot {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Pod,
     Node,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Scope {
+pub(crate) enum Scope {
     Namespace,
     All,
     Few,
@@ -50,24 +50,24 @@ pub enum Scope {
 
 /// Text up to a slot, and the slot.
 #[derive(Debug)]
-pub enum Piece {
+pub(crate) enum Piece {
     Text(String),
     Slot(Slot),
 }
 
-pub type Template = Vec<Piece>;
+pub(crate) type Template = Vec<Piece>;
 
 /// An object that lists show after one line of a life was written and until another was.
 #[derive(Debug)]
-pub struct Item {
-    pub first: usize,
-    pub last: usize,
-    pub body: Template,
+pub(crate) struct Item {
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+    pub(crate) body: Template,
 }
 
 /// When lives of a shape begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Clock {
+pub(crate) enum Clock {
     Flat,
     /// More in people's working hours.
     Day,
@@ -76,27 +76,27 @@ pub enum Clock {
 }
 
 #[derive(Debug)]
-pub struct Shape {
-    pub per_million: f64,
-    pub clock: Clock,
+pub(crate) struct Shape {
+    pub(crate) per_million: f64,
+    pub(crate) clock: Clock,
     /// Microseconds from each moment to the next.
-    pub gaps: Vec<i64>,
+    pub(crate) gaps: Vec<i64>,
     /// Moments before which a life waits, and how many seconds it does on average.
-    pub phases: Vec<usize>,
-    pub life_seconds: f64,
+    pub(crate) phases: Vec<usize>,
+    pub(crate) life_seconds: f64,
     /// Moments between which the first node sends no heartbeats, and microseconds before the first moment.
-    pub silence: Option<(usize, usize)>,
-    pub silent_before: i64,
+    pub(crate) silence: Option<(usize, usize)>,
+    pub(crate) silent_before: i64,
     /// Moment at which the first node is Ready again.
-    pub ready: Option<usize>,
+    pub(crate) ready: Option<usize>,
     /// The first node is a new one.
-    pub fresh_node: bool,
-    pub truth: Option<Template>,
-    pub items: Vec<Item>,
+    pub(crate) fresh_node: bool,
+    pub(crate) truth: Option<Template>,
+    pub(crate) items: Vec<Item>,
     /// Each line with the moment at which it is logged.
-    pub lines: Vec<(usize, Template)>,
-    pub versions: usize,
-    pub nodes: usize,
+    pub(crate) lines: Vec<(usize, Template)>,
+    pub(crate) versions: usize,
+    pub(crate) nodes: usize,
 }
 
 /// Reads the shapes.
@@ -104,7 +104,7 @@ pub struct Shape {
 /// # Errors
 ///
 /// The line that is not understood.
-pub fn parse(text: &str) -> Result<Vec<Shape>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Shape>, String> {
     let mut shapes: Vec<Shape> = Vec::new();
     let mut moments_of_lines = Vec::new();
     for (number, line) in text.lines().enumerate() {

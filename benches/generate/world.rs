@@ -15,7 +15,7 @@ use super::{
 
 const DAY: i64 = 86_400_000_000;
 /// 2026-01-01T00:00:00Z, the first day that is written.
-pub const FIRST_DAY: i64 = 1_767_225_600_000_000;
+const FIRST_DAY: i64 = 1_767_225_600_000_000;
 /// The cluster is older than its log.
 const MADE: i64 = FIRST_DAY - 40 * DAY + 34_567_000_000;
 /// Chunk size with which clients of the API ask for lists.
@@ -42,10 +42,10 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// What a run is asked for.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    pub seed: u64,
-    pub events_per_day: u64,
-    pub nodes: usize,
+pub(crate) struct Settings {
+    pub(crate) seed: u64,
+    pub(crate) events_per_day: u64,
+    pub(crate) nodes: usize,
 }
 
 struct App {
@@ -74,7 +74,7 @@ struct Life {
     line: usize,
 }
 
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     shapes: &'a [Shape],
     settings: Settings,
     chance: Chance,
@@ -95,13 +95,13 @@ pub struct World<'a> {
 
 /// What was written of a day.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Written {
-    pub events: u64,
-    pub bytes: u64,
+pub(crate) struct Written {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
 }
 
 impl<'a> World<'a> {
-    pub fn new(shapes: &'a [Shape], settings: Settings) -> Self {
+    pub(crate) fn new(shapes: &'a [Shape], settings: Settings) -> Self {
         // Pods live for some twenty minutes: so many namespaces that each holds about five, the
         // busy ones more.
         let pods: f64 = shapes
@@ -141,7 +141,7 @@ impl<'a> World<'a> {
     }
 
     /// Date of the next day to be written.
-    pub fn date(&self) -> String {
+    pub(crate) fn date(&self) -> String {
         let mut text = Vec::new();
         push_time(&mut text, FIRST_DAY + self.day * DAY, false);
         text.truncate(10);
@@ -153,7 +153,11 @@ impl<'a> World<'a> {
     /// # Errors
     ///
     /// Those of the writers.
-    pub fn write_day(&mut self, out: &mut dyn Write, truth: &mut dyn Write) -> io::Result<Written> {
+    pub(crate) fn write_day(
+        &mut self,
+        out: &mut dyn Write,
+        truth: &mut dyn Write,
+    ) -> io::Result<Written> {
         let end = FIRST_DAY + (self.day + 1) * DAY;
         let mut written = Written::default();
         let mut line = Vec::with_capacity(1 << 20);
