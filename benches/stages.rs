@@ -14,7 +14,7 @@ use kolumn::{
         Record, decode_frame,
         frame::{Framer, Framing, Pool},
     },
-    encode::{encode, properties::writer_properties},
+    encode::{properties::writer_properties, write::encode},
     layout::{
         audit::{Lengths, Origin, push_audit_row},
         build::Rows,
