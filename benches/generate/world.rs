@@ -438,7 +438,9 @@ impl<'a> World<'a> {
                 push_number(out, 2 + (bits >> 8) % 250);
             }
             Slot::Noise(n, length) => {
-                let mut bits = Chance::new(mix(life.seed, n << 8 | 8));
+                // The same large file is brought, refused and fetched again and again for a week.
+                let week = (life.moments[0] / (7 * DAY)) as u64;
+                let mut bits = Chance::new(mix(mix(self.settings.seed, n << 8 | 8), week));
                 let mut left = length;
                 while left > 0 {
                     let word = bits.next();
