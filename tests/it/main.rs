@@ -12,6 +12,7 @@ mod crash;
 mod emulators;
 mod faulty;
 mod fixture;
+mod generate;
 mod ingest;
 mod maintain;
 mod nightly;
