@@ -8,6 +8,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod layout;
+pub mod maintain;
 pub mod output;
 pub mod pipeline;
 pub mod query;

@@ -21,6 +21,7 @@
 -- column stage: ResponseComplete; RequestReceived, ResponseStarted or Panic where nothing better was logged
 -- column cluster: the cluster
 -- column audit_id: for `kolumn ask event --audit-id`
+-- once: asked
 -- cost: reads no bodies unless --bodies
 -- example: kolumn ask changes --namespace azure-vote --user-agent kubectl
 

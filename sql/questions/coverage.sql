@@ -20,6 +20,7 @@
 -- column objects: source objects that brought these events
 -- column duplicates: records of these objects, whole, that were stored before
 -- column rejected: records of these objects, whole, that could not be decoded
+-- once: minutes
 -- cost: reads no bodies and texts, but every event, entry and sample of the window
 -- example: kolumn ask coverage --cluster aks-prod --since 7d
 
@@ -29,8 +30,10 @@ minutes AS (
         'audit' AS in_table,
         events.cluster AS in_cluster,
         coalesce(
-            json_get_str(envelope, 'category'), json_get_str(envelope, 'Category'),
-            json_get_str(envelope, 'Type'), format
+            CASE WHEN envelope IS NOT NULL THEN coalesce(
+                json_get_str(envelope, 'category'), json_get_str(envelope, 'Category'), json_get_str(envelope, 'Type')
+            ) END,
+            format
         ) AS category,
         api_server,
         source_uri,

@@ -23,6 +23,7 @@
 -- column source_ip: the address that connected to the API server, or that its proxy says did
 -- column cluster: the cluster
 -- column audit_id: for `kolumn ask event --audit-id`
+-- once: asked
 -- cost: reads no bodies
 -- example: kolumn ask denied --kind forbidden --user eve@example.com
 

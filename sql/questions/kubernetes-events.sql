@@ -21,6 +21,7 @@
 -- column facts: of audit: `observed` in an answer, or `merged`: the last answer is missing, its request
 --   holds the count
 -- needs: resource=events body=response verbs=create,update,patch
+-- once: reports, elsewhere, reported
 -- cost: reads no bodies; reads one hour more than the window
 -- example: kolumn ask kubernetes-events --type Warning --reason FailedScheduling
 
@@ -127,11 +128,6 @@ compared AS (
             PARTITION BY cluster, kind_key, namespace_key, name_key, reason, message
             ORDER BY begun ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
         )
-    UNION ALL
-    SELECT keyed.*, time AS a, begun AS b, CAST(NULL AS TIMESTAMP) AS c, CAST(NULL AS TIMESTAMP) AS d,
-        CAST(NULL AS TIMESTAMP) AS e, CAST(NULL AS TIMESTAMP) AS f
-    FROM keyed
-    LEFT ANTI JOIN elsewhere USING (cluster, kind_key, namespace_key, name_key, reason, message)
 ),
 routes AS (
     SELECT
@@ -143,20 +139,29 @@ routes AS (
         coalesce(component_ended >= begun - INTERVAL '1 minute', false)
         OR coalesce(component_began <= time + INTERVAL '1 minute', false) AS in_component
     FROM compared
+),
+shown AS (
+    SELECT
+        time, type, reason, kind, namespace, name, message, count, first_time, reporter, host,
+        concat_ws(
+            ', ',
+            CASE WHEN in_audit THEN 'audit' END,
+            CASE WHEN in_inventory THEN 'inventory' END,
+            CASE WHEN in_component THEN 'component' END
+        ) AS source,
+        facts
+    FROM routes
+    WHERE NOT (source <> 'audit' AND in_audit)
+      AND NOT (source = 'component' AND in_inventory)
+    UNION ALL
+    -- These came by audit alone: whatever came by another route is elsewhere.
+    SELECT time, type, reason, kind, namespace, name, message, count, first_time, reporter, host, source, facts
+    FROM keyed
+    LEFT ANTI JOIN elsewhere USING (cluster, kind_key, namespace_key, name_key, reason, message)
 )
-SELECT
-    time, type, reason, kind, namespace, name, message, count, first_time, reporter, host,
-    concat_ws(
-        ', ',
-        CASE WHEN in_audit THEN 'audit' END,
-        CASE WHEN in_inventory THEN 'inventory' END,
-        CASE WHEN in_component THEN 'component' END
-    ) AS source,
-    facts
-FROM routes
+SELECT time, type, reason, kind, namespace, name, message, count, first_time, reporter, host, source, facts
+FROM shown
 WHERE ($since IS NULL OR time >= $since)
-  AND NOT (source <> 'audit' AND in_audit)
-  AND NOT (source = 'component' AND in_inventory)
   AND ($type IS NULL OR type = $type)
   AND ($reason IS NULL OR reason = $reason)
   AND ($kind IS NULL OR lower(kind) = lower($kind))

@@ -10,6 +10,7 @@
 -- column detail: the taint; of a drain, how many pods were evicted; uid of a new node
 -- column audit_id: audit id of the request; of a drain, of the first eviction
 -- needs: resource=nodes subresource=- body=response verbs=create,patch,update
+-- once: removals
 -- cost: reads the bodies of the patches of nodes, not of their status; reads `lookback` more than the window
 -- example: kolumn ask node-lifecycle --node aks-nodepool1-26474021-vmss000002
 
@@ -34,16 +35,21 @@ WITH asked AS (
       AND ($since IS NULL OR stage_timestamp >= $since - $lookback)
       AND ($until IS NULL OR stage_timestamp < $until)
 ),
-pods AS (
+removals AS (
     SELECT cluster, namespace, pod, time, node, how, succeeded, actor, user_agent, audit_id
     FROM pod_removals
     WHERE ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since - $lookback)
       AND ($until IS NULL OR time < $until)
+),
+pods AS (
+    SELECT * FROM removals
     UNION ALL
-    SELECT cluster, namespace, pod, time, node, 'bind', true, NULL, NULL, NULL
-    FROM pod_lifecycle
-    WHERE step = 'bind'
+    SELECT cluster, namespace, name AS pod, time, coalesce(binding_target, node_name), 'bind', true, NULL, NULL, NULL
+    FROM mutations
+    WHERE resource = 'pods'
+      AND subresource = 'binding'
+      AND name IS NOT NULL
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since - $lookback)
       AND ($until IS NULL OR time < $until)
@@ -61,7 +67,13 @@ evictions AS (
                 ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
             )
         ) AS from_node
-    FROM pods
+    FROM (
+        -- Of all pods few were evicted.
+        SELECT pods.*
+        FROM pods
+        LEFT SEMI JOIN (SELECT cluster, namespace, pod FROM removals WHERE how = 'eviction') AS evicted
+            ON evicted.cluster = pods.cluster AND evicted.namespace = pods.namespace AND evicted.pod = pods.pod
+    )
 ),
 said AS (
     SELECT

@@ -13,6 +13,7 @@
 -- column source: `observed` in the answer, `merged`: from the request alone, its answer being missing, or
 --   `inventory sample`: polled once a minute, where audit tells of no node of the cluster
 -- needs: resource=nodes subresource=status body=response verbs=patch,update
+-- once: ready
 -- cost: reads no bodies; reads `lookback` more than the window
 -- example: kolumn ask node-ready-history --node aks-nodepool1-26474021-vmss000009
 
@@ -28,13 +29,17 @@
 --
 -- node-conditions is the same for every condition, without samples: change both together.
 WITH
-known AS (
-    SELECT DISTINCT cluster AS in_cluster, date_bin(INTERVAL '10 minutes', time) AS bin
+ready AS (
+    SELECT cluster, node, uid, time, change_order, type, status, reason, message, reporter, source
     FROM node_conditions
     WHERE type = 'Ready'
       AND ($cluster IS NULL OR cluster = $cluster)
       AND ($since IS NULL OR time >= $since - $lookback)
       AND ($until IS NULL OR time < $until)
+),
+known AS (
+    SELECT DISTINCT cluster AS in_cluster, date_bin(INTERVAL '10 minutes', time) AS bin
+    FROM ready
 ),
 samples AS (
     SELECT
@@ -53,12 +58,8 @@ samples AS (
 ),
 said AS (
     SELECT cluster, node, uid, time, change_order, type, status, reason, message, reporter, source, NULL AS boundary
-    FROM node_conditions
-    WHERE type = 'Ready'
-      AND ($node IS NULL OR node = $node)
-      AND ($cluster IS NULL OR cluster = $cluster)
-      AND ($since IS NULL OR time >= $since - $lookback)
-      AND ($until IS NULL OR time < $until)
+    FROM ready
+    WHERE $node IS NULL OR node = $node
     UNION ALL
     SELECT cluster, node, uid, time, change_order, NULL, NULL, NULL, NULL, actor, source, verb
     FROM node_states

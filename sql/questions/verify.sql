@@ -6,10 +6,12 @@
 -- column records: records read, as the ledger says
 -- column rows: of these became rows of `audit`, `component` or `inventory`, as the ledger says
 -- column rows_now: rows of these tables that name this object
--- column rows_difference: rows_now - rows: below zero rows are missing, above zero there are too many
+-- column rows_difference: rows_now + rows_removed - rows: below zero rows are missing, above zero there are too many
 -- column duplicates: records stored before, as the ledger says
 -- column rejected: records that could not be decoded, as the ledger says
 -- column rejected_now: rows of `rejected` that name this object
+-- column rows_removed: rows that expired, or gave way to a fuller copy of the same event when files were merged
+-- column rejected_removed: rejected records that expired
 -- column uncounted: records - rows - duplicates - rejected: not zero is a fault of ours
 -- column filtered: records dropped by the source's settings, and wrappers without a log line; not among `records`
 -- column continuations: lines that are part of the row of an earlier line; not among `records`
@@ -36,7 +38,7 @@ kept_rejected AS (
 ),
 -- A batch has a row for each state of each of its ranges.
 batches AS (
-    SELECT source, batch, bool_or(state IN ('committed', 'abandoned')) AS closed
+    SELECT source, batch, bool_or(state IN ('committed', 'abandoned', 'removed')) AS closed
     FROM ledger
     GROUP BY source, batch
 ),
@@ -47,6 +49,8 @@ objects AS (
         sum(CASE WHEN state = 'committed' THEN rows ELSE 0 END) AS rows,
         sum(CASE WHEN state = 'committed' THEN duplicates ELSE 0 END) AS duplicates,
         sum(CASE WHEN state = 'committed' THEN rejected ELSE 0 END) AS rejected,
+        sum(CASE WHEN state = 'removed' THEN rows ELSE 0 END) AS rows_removed,
+        sum(CASE WHEN state = 'removed' THEN rejected ELSE 0 END) AS rejected_removed,
         sum(CASE WHEN state = 'committed' THEN filtered ELSE 0 END) AS filtered,
         sum(CASE WHEN state = 'committed' THEN continuations ELSE 0 END) AS continuations,
         count(DISTINCT CASE WHEN NOT closed THEN ledger.batch END) AS open_batches,
@@ -66,6 +70,8 @@ compared AS (
         coalesce(duplicates, 0) AS duplicates,
         coalesce(rejected, 0) AS rejected,
         coalesce(rejected_now, 0) AS rejected_now,
+        coalesce(rows_removed, 0) AS rows_removed,
+        coalesce(rejected_removed, 0) AS rejected_removed,
         coalesce(filtered, 0) AS filtered,
         coalesce(continuations, 0) AS continuations,
         coalesce(open_batches, 0) AS open_batches,
@@ -82,10 +88,10 @@ judged AS (
             '; ',
             CASE WHEN unknown THEN 'not in the ledger' END,
             CASE WHEN records <> rows + duplicates + rejected THEN 'records were not counted' END,
-            CASE WHEN NOT unknown AND open_batches = 0 AND rows_now < rows THEN 'rows are missing' END,
-            CASE WHEN NOT unknown AND open_batches = 0 AND rows_now > rows THEN 'too many rows' END,
-            CASE WHEN NOT unknown AND open_batches = 0 AND rejected_now < rejected THEN 'rejected records are missing' END,
-            CASE WHEN NOT unknown AND open_batches = 0 AND rejected_now > rejected THEN 'too many rejected records' END,
+            CASE WHEN NOT unknown AND open_batches = 0 AND rows_now + rows_removed < rows THEN 'rows are missing' END,
+            CASE WHEN NOT unknown AND open_batches = 0 AND rows_now + rows_removed > rows THEN 'too many rows' END,
+            CASE WHEN NOT unknown AND open_batches = 0 AND rejected_now + rejected_removed < rejected THEN 'rejected records are missing' END,
+            CASE WHEN NOT unknown AND open_batches = 0 AND rejected_now + rejected_removed > rejected THEN 'too many rejected records' END,
             CASE WHEN open_batches > 0 THEN 'a batch is open: run the ingest again' END,
             CASE WHEN ended_early IS NOT NULL THEN 'could not be read to its end' END
         ) AS faults
@@ -97,10 +103,12 @@ SELECT
     records,
     rows,
     rows_now,
-    rows_now - rows AS rows_difference,
+    rows_now + rows_removed - rows AS rows_difference,
     duplicates,
     rejected,
     rejected_now,
+    rows_removed,
+    rejected_removed,
     records - rows - duplicates - rejected AS uncounted,
     filtered,
     continuations,

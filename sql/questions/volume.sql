@@ -22,22 +22,28 @@
 -- cost: reads no bodies
 -- example: kolumn ask volume --by user_agent,verb
 
+-- What is not counted by is null in every row, and no group.
 WITH
-kept AS (
-    -- What is not counted by is null in every row.
+counted AS (
     SELECT
         CASE WHEN array_has($by, 'day') THEN date END AS day,
         CASE WHEN array_has($by, 'cluster') THEN cluster END AS in_cluster,
-        CASE WHEN array_has($by, 'user_agent') THEN user_agent END AS user_agent,
+        CASE WHEN array_has($by, 'user_agent') THEN user_agent END AS agent,
         CASE WHEN array_has($by, 'user') THEN username END AS user_name,
-        CASE WHEN array_has($by, 'verb') THEN verb END AS verb,
-        CASE WHEN array_has($by, 'resource') THEN resource END AS resource,
-        CASE WHEN array_has($by, 'resource') THEN subresource END AS subresource,
-        CASE WHEN array_has($by, 'namespace') THEN namespace END AS namespace,
-        CASE WHEN array_has($by, 'level') THEN level END AS level,
-        CASE WHEN array_has($by, 'stage') THEN stage END AS stage,
-        record_bytes,
-        coalesce(request_object_bytes, 0) + coalesce(response_object_bytes, 0) AS body_bytes
+        CASE WHEN array_has($by, 'verb') THEN verb END AS of_verb,
+        CASE WHEN array_has($by, 'resource') THEN resource END AS of_resource,
+        CASE WHEN array_has($by, 'resource') THEN subresource END AS of_subresource,
+        CASE WHEN array_has($by, 'namespace') THEN namespace END AS in_namespace,
+        CASE WHEN array_has($by, 'level') THEN level END AS at_level,
+        CASE WHEN array_has($by, 'stage') THEN stage END AS at_stage,
+        count(*) AS events,
+        sum(record_bytes) AS bytes,
+        sum(
+            CASE
+                WHEN record_bytes IS NOT NULL
+                    THEN coalesce(request_object_bytes, 0) + coalesce(response_object_bytes, 0)
+            END
+        ) AS body_bytes
     FROM events
     WHERE ($since IS NULL OR stage_timestamp >= $since)
       AND ($until IS NULL OR stage_timestamp < $until)
@@ -46,26 +52,28 @@ kept AS (
       AND ($user_agent IS NULL OR contains(lower(user_agent), lower($user_agent)))
       AND ($resource IS NULL OR resource = $resource)
       AND ($verb IS NULL OR verb = $verb)
-),
-counted AS (
-    SELECT
-        day, in_cluster, user_agent, user_name, verb, resource, subresource, namespace, level, stage,
-        count(*) AS events,
-        sum(record_bytes) AS bytes,
-        sum(CASE WHEN record_bytes IS NOT NULL THEN body_bytes END) AS body_bytes
-    FROM kept
-    GROUP BY day, in_cluster, user_agent, user_name, verb, resource, subresource, namespace, level, stage
+    GROUP BY
+        CASE WHEN array_has($by, 'day') THEN date END,
+        CASE WHEN array_has($by, 'cluster') THEN cluster END,
+        CASE WHEN array_has($by, 'user_agent') THEN user_agent END,
+        CASE WHEN array_has($by, 'user') THEN username END,
+        CASE WHEN array_has($by, 'verb') THEN verb END,
+        CASE WHEN array_has($by, 'resource') THEN resource END,
+        CASE WHEN array_has($by, 'resource') THEN subresource END,
+        CASE WHEN array_has($by, 'namespace') THEN namespace END,
+        CASE WHEN array_has($by, 'level') THEN level END,
+        CASE WHEN array_has($by, 'stage') THEN stage END
 )
 SELECT
     day,
     in_cluster AS "cluster",
-    user_agent,
+    agent AS user_agent,
     user_name AS user,
-    verb,
-    nullif(concat_ws('/', resource, subresource), '') AS resource,
-    namespace,
-    level,
-    stage,
+    of_verb AS verb,
+    nullif(concat_ws('/', of_resource, of_subresource), '') AS resource,
+    in_namespace AS namespace,
+    at_level AS level,
+    at_stage AS stage,
     events,
     bytes,
     round(100.0 * bytes / sum(bytes) OVER (), 2) AS percent,

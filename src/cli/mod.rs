@@ -11,6 +11,7 @@ pub mod ingest;
 mod ingest_metrics;
 pub mod ingest_progress;
 pub mod ingest_report;
+pub mod maintenance;
 pub mod plan;
 pub mod query;
 pub mod report;
@@ -84,6 +85,12 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Say who may ask a server
     User(user::UserArgs),
+    /// Merge small files into sorted ones, written for rest
+    Optimize(maintenance::OptimizeArgs),
+    /// Take days older than an age out of the tables
+    Expire(maintenance::ExpireArgs),
+    /// Delete files that nothing refers to any more
+    Vacuum(maintenance::VacuumArgs),
     /// Explain the configuration
     Config(config::ConfigArgs),
     /// Ingest bundled sample data and answer the four scenarios
@@ -145,6 +152,9 @@ async fn dispatch(arguments: Vec<OsString>) -> Result<ExitCode> {
     match cli.command {
         Command::Ingest(args) => ingest::run(args, &plan).await,
         Command::Export(args) => export::run(args, &plan).await,
+        Command::Optimize(args) => maintenance::run_optimize(args, &plan).await,
+        Command::Expire(args) => maintenance::run_expire(args, &plan).await,
+        Command::Vacuum(args) => maintenance::run_vacuum(args, &plan).await,
         Command::Config(args) => interruptible(config::run(args, &plan)).await,
         Command::Demo(args) => demo::run(args, &plan).await,
         Command::Serve(args) => serve::run(args, &plan).await,

@@ -41,6 +41,8 @@ pub enum BatchState {
     Committed,
     /// The objects could not be read again; nothing of it is in the tables.
     Abandoned,
+    /// Rows of the object were taken out of the tables: they expired, or a fuller copy is kept.
+    Removed,
 }
 
 impl BatchState {
@@ -49,13 +51,19 @@ impl BatchState {
             Self::Planned => "planned",
             Self::Committed => "committed",
             Self::Abandoned => "abandoned",
+            Self::Removed => "removed",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Planned, Self::Committed, Self::Abandoned]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+        [
+            Self::Planned,
+            Self::Committed,
+            Self::Abandoned,
+            Self::Removed,
+        ]
+        .into_iter()
+        .find(|s| s.as_str() == text)
     }
 }
 
@@ -358,6 +366,7 @@ pub async fn stage_records(table: &DeltaTable, records: &[RangeRecord]) -> Resul
         values: HashMap::from([("source".to_owned(), Some(first.source.clone()))]),
         statistics: delta_statistics(&sorted)?,
         planned_at: DateTime::from_timestamp_micros(first.recorded_at).unwrap_or_default(),
+        tags: Vec::new(),
     };
     Ok(vec![stage(table, file, at).await?])
 }
@@ -376,7 +385,7 @@ fn push_record(rows: &mut Rows, r: &RangeRecord) {
     rows.long("range_start", Some(r.range_start));
     rows.long("range_end", r.range_end);
     rows.text("range_digest", r.range_digest.as_deref());
-    let counted = r.state == BatchState::Committed;
+    let counted = matches!(r.state, BatchState::Committed | BatchState::Removed);
     rows.long("records", counted.then_some(r.records));
     rows.long("rows", counted.then_some(r.rows));
     rows.long("duplicates", counted.then_some(r.duplicates));

@@ -19,6 +19,7 @@
 //! again. Planning conflicts with all planning, through one transaction, so that a range is planned
 //! once (K2).
 
+pub mod checkpoint;
 pub mod known;
 pub mod ledger;
 pub mod publish;

@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -17,6 +20,7 @@ use crate::{
     },
     event::{
         audit::{AuditEvent, CUT, ObjectReference, ResponseStatus, Text, User},
+        facts::{Object, response_is_object},
         time::Micros,
     },
 };
@@ -35,8 +39,8 @@ pub const WRAPPER_TIME: &str = "kolumn.io/wrapper-time";
 /// # Errors
 /// If the text is no JSON, no audit event, or an event without any time.
 pub fn parse(json: &str) -> Result<AuditEvent<'_>, Reject> {
-    match serde_json::from_str::<Exact<'_>>(json) {
-        Ok(exact)
+    match Exact::parse(json) {
+        Some(exact)
             if exact.kind.as_deref() == Some("Event")
                 && exact.api_version.as_deref() == Some(API_VERSION) =>
         {
@@ -53,8 +57,8 @@ pub fn parse(json: &str) -> Result<AuditEvent<'_>, Reject> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_item(json: &str) -> Result<AuditEvent<'_>, Reject> {
-    match serde_json::from_str::<Exact<'_>>(json) {
-        Ok(exact) if exact.kind.0.is_none() && exact.api_version.0.is_none() => exact
+    match Exact::parse(json) {
+        Some(exact) if exact.kind.is_none() && exact.api_version.is_none() => exact
             .into_event()
             .map_or_else(|| parse_leniently(json, Origin::Item), Ok),
         _ => parse_leniently(json, Origin::Item),
@@ -87,10 +91,6 @@ impl<'a> Maybe<JsonText<'a>> {
     fn text(self) -> Option<Text<'a>> {
         self.0.map(|t| t.0)
     }
-
-    fn as_deref(&self) -> Option<&str> {
-        self.0.as_ref().map(|t| t.0.as_ref())
-    }
 }
 
 impl<'a> Maybe<&'a RawValue> {
@@ -104,45 +104,163 @@ fn texts(values: Vec<JsonText<'_>>) -> Vec<Text<'_>> {
 }
 
 /// The event exactly as kube-apiserver writes it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Default)]
 struct Exact<'a> {
-    #[serde(borrow, default)]
-    kind: Maybe<JsonText<'a>>,
-    #[serde(borrow, default)]
-    api_version: Maybe<JsonText<'a>>,
-    #[serde(borrow, default)]
-    level: Maybe<JsonText<'a>>,
-    #[serde(borrow, default, rename = "auditID")]
-    audit_id: Maybe<JsonText<'a>>,
-    #[serde(borrow, default)]
-    stage: Maybe<JsonText<'a>>,
-    #[serde(borrow, default, rename = "requestURI")]
-    request_uri: Maybe<JsonText<'a>>,
-    #[serde(borrow, default)]
-    verb: Maybe<JsonText<'a>>,
-    #[serde(borrow)]
-    user: ExactUser<'a>,
-    #[serde(borrow, default)]
-    impersonated_user: Maybe<&'a RawValue>,
-    #[serde(borrow, default, rename = "sourceIPs")]
-    source_ips: Maybe<Vec<JsonText<'a>>>,
-    #[serde(borrow, default)]
-    user_agent: Maybe<JsonText<'a>>,
-    #[serde(borrow, default)]
-    object_ref: Maybe<ExactReference<'a>>,
-    #[serde(borrow, default)]
-    response_status: Maybe<&'a RawValue>,
-    #[serde(borrow, default)]
-    request_object: Maybe<&'a RawValue>,
-    #[serde(borrow, default)]
-    response_object: Maybe<&'a RawValue>,
-    #[serde(borrow)]
-    request_received_timestamp: JsonText<'a>,
-    #[serde(borrow)]
-    stage_timestamp: JsonText<'a>,
-    #[serde(borrow, default)]
-    annotations: Maybe<&'a RawValue>,
+    kind: Option<Text<'a>>,
+    api_version: Option<Text<'a>>,
+    level: Option<Text<'a>>,
+    audit_id: Option<Text<'a>>,
+    stage: Option<Text<'a>>,
+    request_uri: Option<Text<'a>>,
+    verb: Option<Text<'a>>,
+    user: Option<ExactUser<'a>>,
+    impersonated_user: Option<&'a RawValue>,
+    source_ips: Option<Vec<JsonText<'a>>>,
+    user_agent: Option<Text<'a>>,
+    object_ref: Option<ExactReference<'a>>,
+    response_status: Option<&'a RawValue>,
+    request_object: Option<Body<'a>>,
+    response_object: Option<Body<'a>>,
+    request_received_timestamp: Option<Text<'a>>,
+    stage_timestamp: Option<Text<'a>>,
+    annotations: Option<&'a RawValue>,
+}
+
+/// A body and what was read in it. Bodies are most of an event, so each is walked once: the facts are
+/// read while its end is looked for.
+struct Body<'a> {
+    json: &'a str,
+    facts: Option<Box<Object<'a>>>,
+}
+
+impl<'a> Exact<'a> {
+    /// `None` if any field is not as kube-apiserver writes it.
+    fn parse(json: &'a str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let exact = ExactFields { json }.deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok()?;
+        Some(exact)
+    }
+}
+
+/// Reads the fields of an event; the text tells where a body begins and ends.
+struct ExactFields<'a> {
+    json: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for ExactFields<'de> {
+    type Value = Exact<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ExactFields<'de> {
+    type Value = Exact<'de>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an audit event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut e = Exact::default();
+        // A body that was read and whose end is not known yet: where it begins.
+        let mut open: Option<(&'static str, usize)> = None;
+        while let Some(JsonText(key)) = map.next_key()? {
+            // An escaped name is copied; kube-apiserver escapes none.
+            let Cow::Borrowed(key) = key else {
+                return Err(A::Error::custom("an escaped name"));
+            };
+            if let Some((body, start)) = open.take() {
+                let end = self.offset_of(key).saturating_sub(1);
+                e.set_body_text(body, value_before(self.json, start, end, ','))?;
+            }
+            match key {
+                "kind" => put_text(&mut e.kind, &mut map)?,
+                "apiVersion" => put_text(&mut e.api_version, &mut map)?,
+                "level" => put_text(&mut e.level, &mut map)?,
+                "auditID" => put_text(&mut e.audit_id, &mut map)?,
+                "stage" => put_text(&mut e.stage, &mut map)?,
+                "requestURI" => put_text(&mut e.request_uri, &mut map)?,
+                "verb" => put_text(&mut e.verb, &mut map)?,
+                "user" => put(&mut e.user, &mut map)?,
+                "impersonatedUser" => put(&mut e.impersonated_user, &mut map)?,
+                "sourceIPs" => put(&mut e.source_ips, &mut map)?,
+                "userAgent" => put_text(&mut e.user_agent, &mut map)?,
+                "objectRef" => put(&mut e.object_ref, &mut map)?,
+                "responseStatus" => put(&mut e.response_status, &mut map)?,
+                "requestObject" => {
+                    let facts = map.next_value()?;
+                    put_body(&mut e.request_object, Some(facts))?;
+                    open = Some(("requestObject", self.offset_of(key) + key.len() + 1));
+                }
+                "responseObject" => {
+                    let facts = if response_is_object(e.verb.as_deref()) {
+                        Some(map.next_value()?)
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                        None
+                    };
+                    put_body(&mut e.response_object, facts)?;
+                    open = Some(("responseObject", self.offset_of(key) + key.len() + 1));
+                }
+                "requestReceivedTimestamp" => {
+                    put_text(&mut e.request_received_timestamp, &mut map)?;
+                }
+                "stageTimestamp" => put_text(&mut e.stage_timestamp, &mut map)?,
+                "annotations" => put(&mut e.annotations, &mut map)?,
+                _ => return Err(A::Error::custom("an unknown field")),
+            }
+        }
+        if let Some((body, start)) = open {
+            let end = self.json.trim_end().len();
+            e.set_body_text(body, value_before(self.json, start, end, '}'))?;
+        }
+        Ok(e)
+    }
+}
+
+impl ExactFields<'_> {
+    /// Where a part of the text stands in it.
+    fn offset_of(&self, part: &str) -> usize {
+        part.as_ptr().addr() - self.json.as_ptr().addr()
+    }
+}
+
+/// The value between the end of its name and the mark behind it.
+fn value_before(json: &str, start: usize, end: usize, mark: char) -> Option<&str> {
+    let value = json.get(start..end)?.trim_ascii().strip_prefix(':')?;
+    Some(value.strip_suffix(mark)?.trim_ascii())
+}
+
+fn put<'de, T: Deserialize<'de>, A: MapAccess<'de>>(
+    place: &mut Option<T>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    match place.replace(map.next_value()?) {
+        None => Ok(()),
+        Some(_) => Err(A::Error::custom("a field twice")),
+    }
+}
+
+fn put_text<'de, A: MapAccess<'de>>(
+    place: &mut Option<Text<'de>>,
+    map: &mut A,
+) -> Result<(), A::Error> {
+    match place.replace(map.next_value::<JsonText<'de>>()?.0) {
+        None => Ok(()),
+        Some(_) => Err(A::Error::custom("a field twice")),
+    }
+}
+
+fn put_body<'de, E: serde::de::Error>(
+    place: &mut Option<Body<'de>>,
+    facts: Option<Box<Object<'de>>>,
+) -> Result<(), E> {
+    match place.replace(Body { json: "", facts }) {
+        None => Ok(()),
+        Some(_) => Err(E::custom("a field twice")),
+    }
 }
 
 #[derive(Deserialize)]
@@ -222,40 +340,70 @@ impl ObjectReference<'_> {
 }
 
 impl<'a> Exact<'a> {
+    fn set_body_text<E: serde::de::Error>(
+        &mut self,
+        name: &str,
+        json: Option<&'a str>,
+    ) -> Result<(), E> {
+        let place = match name {
+            "requestObject" => &mut self.request_object,
+            _ => &mut self.response_object,
+        };
+        let (Some(body), Some(json)) = (place, json) else {
+            return Err(E::custom("a body without an end"));
+        };
+        body.json = json;
+        Ok(())
+    }
+
     /// `None` if a value would not come back exactly.
     fn into_event(self) -> Option<AuditEvent<'a>> {
-        let object = match self.object_ref.0 {
+        let object = match self.object_ref {
             // `"objectRef":{}` would come back as no objectRef at all.
             Some(reference) => Some(reference.into_reference()).filter(|r| !r.is_empty())?,
             None => ObjectReference::default(),
         };
+        let json = |value: Option<&'a RawValue>| value.map(|v| Cow::Borrowed(v.get()));
+        let (request_object, request_facts) = Body::parts(self.request_object);
+        let (response_object, response_facts) = Body::parts(self.response_object);
         let mut event = AuditEvent {
-            stage_timestamp: Micros::parse_exact(&self.stage_timestamp.0)?,
+            stage_timestamp: Micros::parse_exact(&self.stage_timestamp?)?,
             request_received_timestamp: Some(Micros::parse_exact(
-                &self.request_received_timestamp.0,
+                &self.request_received_timestamp?,
             )?),
-            audit_id: self.audit_id.text(),
-            stage: self.stage.text(),
-            level: self.level.text(),
-            verb: self.verb.text(),
-            request_uri: self.request_uri.text(),
-            user: self.user.into_user(),
-            impersonated_user: self.impersonated_user.json(),
-            source_ips: self.source_ips.0.map(texts),
-            user_agent: self.user_agent.text(),
+            audit_id: self.audit_id,
+            stage: self.stage,
+            level: self.level,
+            verb: self.verb,
+            request_uri: self.request_uri,
+            user: self.user?.into_user(),
+            impersonated_user: json(self.impersonated_user),
+            source_ips: self.source_ips.map(texts),
+            user_agent: self.user_agent,
             object,
-            request_object: self.request_object.json(),
-            response_object: self.response_object.json(),
+            request_object,
+            response_object,
+            request_facts,
+            response_facts,
             ..AuditEvent::default()
         };
-        if let Some(status) = self.response_status.json() {
+        if let Some(status) = json(self.response_status) {
             event.response = parse_status(status);
         }
-        if let Some(annotations) = self.annotations.json() {
+        if let Some(annotations) = json(self.annotations) {
             set_annotations(&mut event, annotations);
         }
         set_impersonated_username(&mut event);
         Some(event)
+    }
+}
+
+impl<'a> Body<'a> {
+    fn parts(body: Option<Self>) -> (Option<Text<'a>>, Option<Box<Object<'a>>>) {
+        match body {
+            Some(body) => (Some(Cow::Borrowed(body.json)), body.facts),
+            None => (None, None),
+        }
     }
 }
 

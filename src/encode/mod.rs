@@ -1,5 +1,7 @@
-//! Sorted rows into a Parquet file in memory: same rows and layout give the same bytes (K7).
+//! Sorted rows into a Parquet file in memory, all at once or as they come: same rows and layout give
+//! the same bytes (K7).
 
 pub mod properties;
 pub mod statistics;
+pub mod stream;
 pub mod write;

@@ -17,6 +17,16 @@ use crate::{
 /// Level of zstd at ingest: 9 is the knee for data at rest, but costs three times the CPU of 3.
 pub const INGEST_ZSTD_LEVEL: i32 = 3;
 
+/// Level of zstd of files at rest, written by `kolumn optimize`.
+pub const REST_ZSTD_LEVEL: i32 = 9;
+
+/// Tag of an `add` action: how the file was written for rest. A change of the layout changes the
+/// value, so that `kolumn optimize` writes older files again.
+pub const REST_TAG: &str = "rest";
+
+/// The present value of [`REST_TAG`].
+pub const REST_LAYOUT: &str = "1";
+
 /// Rows of a row group at most: large enough that bodies of one object stay together, small enough
 /// that two cores share a file and pruning by row group still skips something.
 pub const ROW_GROUP_ROWS_MAX: usize = 131_072;

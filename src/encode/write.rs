@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use arrow::datatypes::SchemaRef;
+use arrow::{array::ArrayRef, datatypes::SchemaRef};
 use parquet::{
     arrow::{
         ArrowSchemaConverter,
@@ -92,9 +92,34 @@ pub fn encode(
 }
 
 /// One column of the schema with the writers of its leaves.
-struct Task {
+pub(super) struct Task {
     column: usize,
     leaves: Vec<ArrowColumnWriter>,
+}
+
+impl Task {
+    /// Encodes more values.
+    pub(super) fn write(&mut self, schema: &SchemaRef, array: &ArrayRef) -> Result<()> {
+        let field = schema.field(self.column);
+        let leaves = compute_leaves(field, array)
+            .context(format!("cannot flatten column {}", field.name()))?;
+        for (leaf, writer) in leaves.into_iter().zip(&mut self.leaves) {
+            writer
+                .write(&leaf)
+                .context(format!("cannot encode column {}", field.name()))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the column.
+    pub(super) fn close(self, schema: &SchemaRef) -> Result<Vec<ArrowColumnChunk>> {
+        let chunks = self.leaves.into_iter().map(ArrowColumnWriter::close);
+        let chunks: std::result::Result<_, _> = chunks.collect();
+        chunks.context(format!(
+            "cannot end column {}",
+            schema.field(self.column).name()
+        ))
+    }
 }
 
 /// Encodes the columns of one row group; the slots keep their order whoever finishes first.
@@ -137,7 +162,7 @@ fn encode_group(
 }
 
 /// Gives each column the writers of its leaves, which stand in schema order.
-fn tasks_of(schema: &SchemaRef, writers: Vec<ArrowColumnWriter>) -> Vec<Task> {
+pub(super) fn tasks_of(schema: &SchemaRef, writers: Vec<ArrowColumnWriter>) -> Vec<Task> {
     let mut writers = writers.into_iter();
     let count = |field: &arrow::datatypes::Field| leaves_of(field.data_type());
     schema
@@ -166,22 +191,11 @@ fn encode_column(
     mut task: Task,
     (from, to): (usize, usize),
 ) -> Result<Vec<ArrowColumnChunk>> {
-    let field = schema.field(task.column);
     let mut at = from;
     while at < to {
         let end = to.min(at + SLICE_ROWS);
-        let array = rows.column(task.column, at, end)?;
-        let leaves = compute_leaves(field, &array)
-            .context(format!("cannot flatten column {}", field.name()))?;
-        for (leaf, writer) in leaves.into_iter().zip(&mut task.leaves) {
-            writer
-                .write(&leaf)
-                .context(format!("cannot encode column {}", field.name()))?;
-        }
+        task.write(schema, &rows.column(task.column, at, end)?)?;
         at = end;
     }
-    let chunks = task.leaves.into_iter().map(ArrowColumnWriter::close);
-    chunks
-        .collect::<std::result::Result<_, _>>()
-        .context(format!("cannot end column {}", field.name()))
+    task.close(schema)
 }

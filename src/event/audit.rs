@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
-use crate::event::time::Micros;
+use crate::event::{
+    facts::{Object, ReadBodies},
+    time::Micros,
+};
 
 /// Text of an event, borrowed from the record where it needed no unescaping.
 pub type Text<'a> = Cow<'a, str>;
@@ -55,6 +58,10 @@ pub struct AuditEvent<'a> {
     pub request_object: Option<Text<'a>>,
     /// `responseObject`, JSON, verbatim.
     pub response_object: Option<Text<'a>>,
+    /// What was read in `requestObject` while its end was looked for; `None`: not read yet.
+    pub request_facts: Option<Box<Object<'a>>>,
+    /// What was read in `responseObject`, likewise.
+    pub response_facts: Option<Box<Object<'a>>>,
     /// Fields that no typed place holds, a JSON object.
     pub extra: Option<String>,
     /// The text was cut: what stood behind its last whole field, verbatim, to the end.
@@ -143,7 +150,7 @@ pub const CUT: &str = "kolumn.io/cut";
 /// The JSON text that AKS puts in place of a body over 32 KiB.
 pub const SKIPPED_BODY: &str = "\"skipped-too-big-size-object\"";
 
-impl AuditEvent<'_> {
+impl<'a> AuditEvent<'a> {
     /// What became of `requestObject`.
     pub fn request_object_state(&self) -> BodyState {
         self.body_state(self.request_object.as_deref())
@@ -160,6 +167,14 @@ impl AuditEvent<'_> {
             Some(_) => BodyState::Present,
             None if self.truncated => BodyState::Truncated,
             None => BodyState::Absent,
+        }
+    }
+
+    /// Takes out what was read in the bodies while they were decoded.
+    pub fn take_read(&mut self) -> ReadBodies<'a> {
+        ReadBodies {
+            request: self.request_facts.take(),
+            response: self.response_facts.take(),
         }
     }
 

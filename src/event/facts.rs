@@ -50,7 +50,7 @@ pub struct Facts<'a> {
     /// The body that `object` was read from.
     pub source: Option<FactSource>,
     /// The object.
-    pub object: Object<'a>,
+    pub object: Box<Object<'a>>,
     /// `spec.unschedulable` of a node.
     pub unschedulable: Option<bool>,
     /// Node chosen by a binding.
@@ -61,6 +61,20 @@ pub struct Facts<'a> {
     pub generate_name: Option<Text<'a>>,
     /// Fields of a Kubernetes Event.
     pub event: Option<EventFacts<'a>>,
+}
+
+/// What was read in the bodies of an event while they were decoded.
+#[derive(Debug, Default)]
+pub struct ReadBodies<'a> {
+    /// `requestObject`.
+    pub request: Option<Box<Object<'a>>>,
+    /// `responseObject`.
+    pub response: Option<Box<Object<'a>>>,
+}
+
+/// Whether the response is the object that an event is about: a list holds many, none of which it is.
+pub fn response_is_object(verb: Option<&str>) -> bool {
+    !matches!(verb, Some("list" | "watch" | "deletecollection"))
 }
 
 lenient! {
@@ -263,16 +277,22 @@ pub struct EventFacts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// Reads the facts of an event. `request` and `response` are its bodies (after redaction).
-    pub fn of(event: &AuditEvent<'a>, request: &'a str, response: &'a str) -> Self {
+    /// Reads the facts of an event, from its bodies as they are after redaction. `read` is what was
+    /// read in them already: [`AuditEvent::take_read`].
+    pub fn of(event: &'a AuditEvent<'a>, read: ReadBodies<'a>) -> Self {
         let mut facts = Self::default();
         let verb = event.verb.as_deref().unwrap_or_default();
-        let mut asked = Object::parse(request);
-        // A list holds many objects, none of which this event is about.
-        let mut answered = match verb {
-            "list" | "watch" | "deletecollection" => Object::kind_only(response),
-            _ => Object::parse(response),
-        };
+        let request = event.request_object.as_deref().unwrap_or_default();
+        let response = event.response_object.as_deref().unwrap_or_default();
+        let mut asked = read
+            .request
+            .unwrap_or_else(|| Box::new(Object::parse(request)));
+        let mut answered = read.response.unwrap_or_else(|| {
+            Box::new(match response_is_object(Some(verb)) {
+                true => Object::parse(response),
+                false => Object::kind_only(response),
+            })
+        });
         facts.request_kind = asked.kind.take();
         facts.response_kind = answered.kind.take();
         facts.take_request_options(event, &mut asked);

@@ -90,7 +90,11 @@ impl Redactor {
             event.cut_text = Some(Cow::Owned(new));
             redacted = true;
         }
-        event.redacted |= redacted;
+        if redacted {
+            // What was read before may hold what was taken away.
+            drop(event.take_read());
+            event.redacted = true;
+        }
     }
 
     /// The text behind a cut is no JSON, so it is treated as a record that could not be decoded.

@@ -30,14 +30,13 @@ pub struct Lengths {
 /// Appends the row of an event.
 pub fn push_audit_row(
     rows: &mut Rows,
-    record: &AuditRecord<'_>,
+    mut record: AuditRecord<'_>,
     origin: Origin<'_>,
     lengths: Lengths,
 ) {
+    let read = record.event.take_read();
     let event = &record.event;
-    let request = event.request_object.as_deref().unwrap_or_default();
-    let response = event.response_object.as_deref().unwrap_or_default();
-    let facts = Facts::of(event, request, response);
+    let facts = Facts::of(event, read);
 
     rows.time("stage_timestamp", Some(event.stage_timestamp));
     rows.time(
@@ -123,7 +122,7 @@ fn push_object(rows: &mut Rows, facts: &Facts<'_>) {
         spec,
         status,
         ..
-    } = &facts.object;
+    } = &*facts.object;
     rows.time_text("creation_timestamp", &metadata.creation_timestamp);
     rows.time_text("deletion_timestamp", &metadata.deletion_timestamp);
     rows.owner_references("owner_references", &metadata.owner_references);

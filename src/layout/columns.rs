@@ -863,7 +863,7 @@ static LEDGER: [Column; 25] = [
     column(
         "state",
         Kind::Text,
-        "planned, committed (rows are in the tables) or abandoned (the object was gone or had changed when the batch was redone)",
+        "planned, committed (rows are in the tables), abandoned (the object was gone or had changed when the batch was redone) or removed (rows of the object expired, or gave way to a fuller copy)",
     ),
     column("recorded_at", Kind::Time, "when this state was written"),
     column("planned_at", Kind::Time, "when the batch was planned"),

@@ -312,6 +312,7 @@ async fn publish_rejected(
             values: partition.values(),
             statistics: statistics.clone(),
             planned_at: first.planned_time(),
+            tags: Vec::new(),
         };
         let publication = Publication {
             table: TableName::Rejected,

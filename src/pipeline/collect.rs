@@ -281,6 +281,7 @@ impl Target<'_> {
             values: self.partition.values(),
             statistics,
             planned_at: self.planned_at,
+            tags: Vec::new(),
         };
         Ok((batches, stage(self.snapshot, file, at).await?))
     }

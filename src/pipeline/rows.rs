@@ -350,7 +350,7 @@ impl<'c> ChunkSink<'c> {
         }
         push_audit_row(
             self.audit.rows(),
-            &record,
+            record,
             origin(self.range, offset),
             lengths,
         );

@@ -85,7 +85,9 @@ pub fn sql_error(e: &DataFusionError) -> Error {
                 _ => ErrorKind::Unavailable,
             },
             format!("a data file cannot be read: {text}"),
-            None,
+            matches!(store.as_ref(), object_store::Error::NotFound { .. }).then_some(
+                "a vacuum may have deleted it while the question ran: ask again; if it stays so, the archive is damaged",
+            ),
         ),
         DataFusionError::IoError(_) => (
             ErrorKind::Unavailable,

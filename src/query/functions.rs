@@ -17,11 +17,15 @@ use datafusion::logical_expr::{
 
 /// Every function of ours, ready to register.
 pub(super) fn all() -> Vec<ScalarUDF> {
-    vec![
+    let mut all = vec![
         ScalarUDF::from(TextMatches::new()),
         ScalarUDF::from(DurationText::new()),
+        super::condition_of::function(),
         super::json_pretty::function(),
-    ]
+        super::revisions::scalar_function(),
+    ];
+    all.extend(super::time_step::functions());
+    all
 }
 
 /// `text_matches(needle, column, …) -> boolean`.

@@ -5,6 +5,7 @@
 //! session sees one version of every table, the newest when it was opened.
 
 mod bind;
+mod condition_of;
 mod coverage;
 mod dialect;
 mod embedded;
@@ -12,10 +13,13 @@ mod failure;
 mod functions;
 mod header;
 mod json_pretty;
+mod materialize;
 pub mod question;
+mod revisions;
 mod share;
 mod shared;
 pub mod time;
+mod time_step;
 pub mod views;
 
 use std::num::NonZeroUsize;
@@ -25,6 +29,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
+use datafusion::catalog::SchemaProvider;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -53,6 +58,9 @@ pub const MEMORY_BYTES_DEFAULT: usize = 2 << 30;
 pub const CATALOG: &str = "kolumn";
 /// The schema of the tables and views.
 pub const SCHEMA: &str = "public";
+
+/// Where queries find their own answered parts.
+const PARTS_CATALOG: &str = "parts";
 
 /// What a session may use and how it works.
 #[derive(Debug, Clone)]
@@ -95,16 +103,19 @@ pub struct Listed {
 /// Tables, views and functions over one version of an archive.
 pub struct Session {
     context: SessionContext,
+    /// The answered parts of running queries, in a catalog of this session.
+    parts: Arc<dyn SchemaProvider>,
+    memory_bytes: usize,
     timeout: Option<Duration>,
     rows_max: Option<u64>,
     zone: Tz,
-    listed: Arc<[Listed]>,
+    shown: shared::Shown,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("listed", &self.listed)
+            .field("listed", &self.shown.listed)
             .finish_non_exhaustive()
     }
 }
@@ -152,7 +163,7 @@ impl Session {
 
     /// The tables and views, in the order in which they are shown.
     pub fn tables(&self) -> &[Listed] {
-        &self.listed
+        &self.shown.listed
     }
 
     /// The columns of a table or view.
@@ -161,7 +172,7 @@ impl Session {
     /// `Missing` when there is no such table.
     pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
         let provider = self.context.table_provider(table).await.map_err(|_| {
-            let names: Vec<&str> = self.listed.iter().map(|l| l.name.as_str()).collect();
+            let names: Vec<&str> = self.shown.listed.iter().map(|l| l.name.as_str()).collect();
             Error::new(
                 ErrorKind::Missing,
                 format!("there is no table or view {table}"),
@@ -204,11 +215,14 @@ impl Session {
             .timeout
             .map(|timeout| (Instant::now() + timeout, timeout));
         let planned = async {
+            let mut parts = materialize::Parts::new(Arc::clone(&self.parts));
+            let statement = materialize::materialize(self, statement, &mut parts).await?;
             let plan = self.plan(statement).await?;
-            self.start(&plan).await
+            let (schema, stream) = self.start(&plan).await?;
+            Ok((schema, stream, parts))
         };
-        let (schema, stream) = within(deadline, planned).await?;
-        Ok(self.limited(schema, stream, deadline))
+        let (schema, stream, parts) = within(deadline, planned).await?;
+        Ok(self.limited(schema, stream, deadline, parts))
     }
 
     /// Answers a query that was planned by [`Session::plan`] and has got its parameters.
@@ -221,7 +235,8 @@ impl Session {
             .timeout
             .map(|timeout| (Instant::now() + timeout, timeout));
         let (schema, stream) = within(deadline, self.start(plan)).await?;
-        Ok(self.limited(schema, stream, deadline))
+        let parts = materialize::Parts::new(Arc::clone(&self.parts));
+        Ok(self.limited(schema, stream, deadline, parts))
     }
 
     async fn start(&self, plan: &LogicalPlan) -> Result<(SchemaRef, SendableRecordBatchStream)> {
@@ -241,10 +256,11 @@ impl Session {
         schema: SchemaRef,
         stream: SendableRecordBatchStream,
         deadline: Option<(Instant, Duration)>,
+        parts: materialize::Parts,
     ) -> Answer {
         Answer {
             schema,
-            batches: limited(stream, deadline, self.rows_max),
+            batches: limited(stream, deadline, self.rows_max, parts),
         }
     }
 
@@ -307,6 +323,10 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     // Late materialisation: bodies are read only for rows that the other filters let through.
     settings.execution.parquet.pushdown_filters = pruning;
     settings.execution.parquet.reorder_filters = pruning;
+    // Groups are many and small here, such as the requests or the Events of an object: aggregating each
+    // partition first, only to aggregate again, costs more than it saves unless rows become much fewer.
+    settings.execution.skip_partial_aggregation_probe_rows_threshold = 10_000;
+    settings.execution.skip_partial_aggregation_probe_ratio_threshold = 0.5;
     settings.execution.time_zone = Some(options.zone.name().to_owned());
     settings.optimizer.enable_dynamic_filter_pushdown = pruning;
     settings.optimizer.enable_topk_dynamic_filter_pushdown = pruning;
@@ -322,6 +342,7 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     for function in functions::all() {
         context.register_udf(function);
     }
+    context.register_udwf(revisions::window_function());
     Ok(context)
 }
 
@@ -352,14 +373,16 @@ async fn within<T>(
     }
 }
 
-/// The stream with our errors, ended at the deadline, after the first error and before a row too many.
+/// The stream with our errors, ended at the deadline, after the first error and before a row too many; it
+/// holds the memory of the query's parts until then.
 fn limited(
     stream: SendableRecordBatchStream,
     deadline: Option<(Instant, Duration)>,
     rows_max: Option<u64>,
+    parts: materialize::Parts,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    stream::unfold(Some((stream, 0_u64)), move |state| async move {
-        let (mut stream, rows) = state?;
+    stream::unfold(Some((stream, 0_u64, parts)), move |state| async move {
+        let (mut stream, rows, parts) = state?;
         let next = within(deadline, async {
             stream.next().await.transpose().map_err(|e| sql_error(&e))
         });
@@ -368,7 +391,7 @@ fn limited(
                 let rows = rows + batch.num_rows() as u64;
                 match rows_max.filter(|most| rows > *most) {
                     Some(most) => Some((Err(too_many(most)), None)),
-                    None => Some((Ok(batch), Some((stream, rows)))),
+                    None => Some((Ok(batch), Some((stream, rows, parts)))),
                 }
             }
             Ok(None) => None,

@@ -17,7 +17,7 @@ use super::dialect;
 use super::embedded::{QUESTIONS, SqlFile};
 use super::header::{self, Line, wrong};
 use super::time::{TIME_FORMS, TimeReader, parse_duration};
-use super::{Answer, Session, coverage};
+use super::{Answer, Session, coverage, materialize};
 use crate::error::{Context, Error, ErrorKind, Result};
 
 /// A named question.
@@ -41,6 +41,8 @@ pub struct Question {
     pub chart: Option<Chart>,
     /// Rows that it leaves out unless it is told not to.
     pub left_out: Option<LeftOut>,
+    /// Parts of the query that are answered once and kept, by name.
+    pub once: Vec<String>,
     /// What it costs, one line.
     pub cost: Option<String>,
     /// A command that asks it.
@@ -304,7 +306,8 @@ impl Question {
             path,
             text,
             &[
-                "title", "param", "column", "needs", "logs", "chart", "left-out", "cost", "example",
+                "title", "param", "column", "needs", "logs", "chart", "left-out", "once", "cost",
+                "example",
             ],
         )?;
         let query = one_query(path, text)?;
@@ -318,6 +321,7 @@ impl Question {
             logs: None,
             chart: None,
             left_out: None,
+            once: Vec::new(),
             cost: header::optional(path, &lines, "cost")?,
             example: header::optional(path, &lines, "example")?,
             sql: text.to_owned(),
@@ -340,6 +344,7 @@ impl Question {
                 "logs" => question.logs = Some(parse_logs(path, line)?),
                 "chart" => question.chart = Some(parse_chart(path, line)?),
                 "left-out" => question.left_out = Some(parse_left_out(path, line)?),
+                "once" => question.once.extend(parse_once(path, line, &question.query)?),
                 _ => {}
             }
         }
@@ -460,9 +465,13 @@ impl Question {
     /// # Errors
     /// Those of [`Question::bind`] and [`Session::answer`].
     pub async fn ask(&self, session: &Session, values: &Values) -> Result<Answer> {
-        let statement = self.bind(values)?;
+        let mut query = self.query.clone();
+        bind::bind(&mut query, values)?;
+        for part in &self.once {
+            materialize::mark(&mut query, part);
+        }
         session
-            .answer(statement)
+            .answer(Statement::Statement(Box::new(query)))
             .await
             .context(format!("cannot answer {}", self.name))
     }
@@ -659,6 +668,21 @@ fn parse_logs(path: &str, line: &Line) -> Result<Logs> {
         )),
         _ => Ok(Logs::Of(names)),
     }
+}
+
+/// `-- once: PART, …`, each of them a `WITH PART AS …` of the query.
+fn parse_once(path: &str, line: &Line, query: &ast::Statement) -> Result<Vec<String>> {
+    let mut query = query.clone();
+    let names = line.value.split(',').map(|name| name.trim().to_owned());
+    names
+        .map(|name| match materialize::mark(&mut query, &name) {
+            true => Ok(name),
+            false => {
+                let what = format!("`{name}` is no part of the query: expected `-- once: PART, …`");
+                Err(wrong(path, line.number, what))
+            }
+        })
+        .collect()
 }
 
 /// `-- left-out PARAM=CHOICE: what`.

@@ -16,12 +16,11 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
-use deltalake_core::DeltaTable;
 use tokio::time::Instant;
 use url::Position;
 
 use super::share::Share;
-use super::{CATALOG, Listed, SCHEMA, Session, SessionOptions, sql_error, views};
+use super::{CATALOG, Listed, PARTS_CATALOG, SCHEMA, Session, SessionOptions, sql_error, views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::columns::TableName;
 use crate::table::Archive;
@@ -48,15 +47,17 @@ pub struct Asker {
 #[derive(Debug)]
 struct Snapshot {
     number: u64,
-    tables: Vec<Option<(DeltaTable, Arc<TableFiles>)>>,
+    tables: Vec<Option<Arc<TableFiles>>>,
 }
 
 /// Tables and views as one sight shows them.
-#[derive(Debug, Clone)]
-struct Shown {
+#[derive(Clone)]
+pub(super) struct Shown {
     number: u64,
-    catalogs: Arc<dyn CatalogProviderList>,
-    listed: Arc<[Listed]>,
+    catalog: Arc<dyn CatalogProvider>,
+    pub(super) listed: Arc<[Listed]>,
+    /// Plans the views; they are planned as long as this lives.
+    planner: SessionContext,
 }
 
 /// What sessions share.
@@ -135,11 +136,11 @@ impl Sessions {
             number: 0,
             tables: TableName::ALL.iter().map(|_| None).collect(),
         };
-        let shown = self.show(&snapshot, &Sight::default()).await?;
-        let context = self.over(&shown, &Asker::default())?;
+        let shown = self.show(&snapshot, &Sight::default())?;
         let mut found = Vec::new();
         for listed in shown.listed.iter() {
-            let table = context
+            let table = shown
+                .planner
                 .table_provider(listed.name.as_str())
                 .await
                 .map_err(|e| sql_error(&e))?;
@@ -165,18 +166,21 @@ impl Sessions {
         let shown = match shown {
             Some(shown) => shown,
             None => {
-                let shown = self.show(&snapshot, &asker.sight).await?;
+                let shown = self.show(&snapshot, &asker.sight)?;
                 let mut known = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
                 known.insert(asker.sight.clone(), shown.clone());
                 shown
             }
         };
+        let parts: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
         Ok(Session {
-            context: self.over(&shown, asker)?,
+            context: self.over(&shown.catalog, Arc::clone(&parts), asker)?,
+            parts,
+            memory_bytes: asker.memory_bytes.unwrap_or(self.options.memory_bytes),
             timeout: asker.timeout.or(self.options.timeout),
             rows_max: asker.rows_max,
             zone: asker.zone.unwrap_or(self.options.zone),
-            listed: shown.listed,
+            shown,
         })
     }
 
@@ -220,51 +224,34 @@ impl Sessions {
     async fn load(
         &self,
         name: TableName,
-        before: Option<&(DeltaTable, Arc<TableFiles>)>,
-    ) -> Result<(Option<(DeltaTable, Arc<TableFiles>)>, bool)> {
-        let delta = match before {
-            Some((delta, files)) => {
-                let mut newer = delta.clone();
-                newer
-                    .update_incremental(None)
-                    .await
-                    .map_err(|e| self.archive.error(name, e))?;
-                if newer.version() == Some(files.version()) {
-                    return Ok((Some((newer, Arc::clone(files))), false));
-                }
-                Some(newer)
-            }
-            None => self.archive.load(name).await?,
-        };
-        match delta {
+        before: Option<&Arc<TableFiles>>,
+    ) -> Result<(Option<Arc<TableFiles>>, bool)> {
+        if let Some(before) = before
+            && self.archive.newest_version(name, before.version()).await? == before.version()
+        {
+            return Ok((Some(Arc::clone(before)), false));
+        }
+        match self.archive.files(name).await? {
             None => Ok((None, false)),
-            Some(delta) => {
-                let files = provider(name, &delta, self.options.pruning)?;
-                Ok((Some((delta, files)), true))
-            }
+            Some(files) => Ok((Some(provider(files, self.options.pruning)?), true)),
         }
     }
 
-    /// Registers the tables as they are seen, and plans the views on them.
-    async fn show(&self, snapshot: &Snapshot, sight: &Sight) -> Result<Shown> {
-        let public = Arc::new(MemorySchemaProvider::new());
-        let catalog = MemoryCatalogProvider::new();
+    /// The tables as they are seen, and the views on them.
+    fn show(&self, snapshot: &Snapshot, sight: &Sight) -> Result<Shown> {
+        let catalog: Arc<dyn CatalogProvider> = Arc::new(MemoryCatalogProvider::new());
         let failed = |e| sql_error(&e);
-        catalog
-            .register_schema(SCHEMA, Arc::clone(&public) as Arc<dyn SchemaProvider>)
-            .map_err(failed)?;
         for (name, schema) in &self.schemas {
             catalog
                 .register_schema(name, Arc::clone(schema))
                 .map_err(failed)?;
         }
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let mut tables = Vec::new();
         let mut listed = Vec::new();
         let mut audit_files: Option<Arc<TableFiles>> = None;
         for (name, table) in TableName::ALL.into_iter().zip(&snapshot.tables) {
             let (table, size): (Arc<dyn TableProvider>, _) = match table {
-                Some((_, files)) => {
+                Some(files) => {
                     let files = match &sight.clusters {
                         Some(clusters) => Arc::new(files.of_clusters(clusters)),
                         None => Arc::clone(files),
@@ -287,36 +274,54 @@ impl Sessions {
                     },
                 ),
             };
-            public
-                .register_table(name.as_str().to_owned(), table)
-                .map_err(failed)?;
+            tables.push((name, table));
             listed.push(Listed {
                 name: name.as_str().to_owned(),
                 title: name.title().to_owned(),
                 size: Some(size),
             });
         }
-        let mut shown = Shown {
-            number: snapshot.number,
-            catalogs: Arc::new(catalogs),
-            listed: Arc::new([]),
-        };
-        let context = self.over(&shown, &Asker::default())?;
-        for view in views::register_all(&context, audit_files.as_ref()).await? {
+        let parts = Arc::new(MemorySchemaProvider::new());
+        let planner = self.over(&catalog, parts, &Asker::default())?;
+        let public = views::Tables::new(&planner, audit_files);
+        for (name, table) in tables {
+            public
+                .register_table(name.as_str().to_owned(), table)
+                .map_err(failed)?;
+        }
+        catalog
+            .register_schema(SCHEMA, Arc::new(public))
+            .map_err(failed)?;
+        for view in views::docs()? {
             listed.push(Listed {
                 name: view.name,
                 title: view.title,
                 size: None,
             });
         }
-        shown.listed = listed.into();
-        Ok(shown)
+        Ok(Shown {
+            number: snapshot.number,
+            catalog,
+            listed: listed.into(),
+            planner,
+        })
     }
 
     /// A context of its own: nothing that is set in it reaches another one.
-    fn over(&self, shown: &Shown, asker: &Asker) -> Result<SessionContext> {
+    fn over(
+        &self,
+        catalog: &Arc<dyn CatalogProvider>,
+        parts: Arc<dyn SchemaProvider>,
+        asker: &Asker,
+    ) -> Result<SessionContext> {
+        let own = MemoryCatalogProvider::new();
+        own.register_schema(SCHEMA, parts)
+            .map_err(|e| sql_error(&e))?;
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(catalog));
+        catalogs.register_catalog(PARTS_CATALOG.to_owned(), Arc::new(own));
         let mut builder = SessionStateBuilder::new_from_existing(self.base.state())
-            .with_catalog_list(Arc::clone(&shown.catalogs));
+            .with_catalog_list(Arc::new(catalogs));
         if let Some(zone) = asker.zone {
             // A default catalog would take the place of ours.
             let mut config = self

@@ -5,6 +5,7 @@
 //! newest version, all on the one store of the archive, so that a test can put a faulty store
 //! under everything. A table is created when it is first written to.
 
+pub mod log;
 pub mod provider;
 
 use std::sync::Arc;

@@ -1,18 +1,19 @@
-//! One version of a Delta table as a DataFusion table. In: a loaded Delta snapshot. Out: a stock
+//! One version of a Delta table as a DataFusion table. In: the list of its files. Out: a stock
 //! `DataSourceExec` over the files that a query may need, so plans need no code of ours to run
 //! elsewhere. Files are skipped by partition values and by the bounds in the log; row groups, pages
 //! and rows by the Parquet source. Order is declared only for files whose tag says they are sorted.
 //! Filters are always `Inexact`: skipping is conservative, DataFusion checks every row again.
 //! Column order is the table's (partition columns first); Parquet's is the file's, then partitions.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
-use arrow::compute::SortOptions;
-use arrow::datatypes::{
-    DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringViewArray, TimestampMicrosecondArray,
+    UInt64Array,
 };
+use arrow::compute::{SortOptions, max, max_string, min, min_string, take};
+use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::memory::DataSourceExec;
@@ -32,20 +33,19 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::{Column as PhysicalColumn, Literal};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use deltalake_core::DeltaTable;
-use deltalake_core::kernel::{EagerSnapshot, LogDataHandler};
 use object_store::ObjectMeta;
-use object_store::path::Path;
-use serde::Deserialize;
-use url::{Position, Url};
+use serde_json::value::RawValue;
+use url::Position;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::layout::{columns::TableName, sort::SORT_TAG};
+use super::log::{FileList, FileStatistics, corrupt};
+use crate::error::Result;
+use crate::layout::columns::TableName;
 
 /// At most so many files are read side by side to keep their order: each is one open stream, whose
 /// buffers are a row group's column chunks. Above it the files are shared out over the cores, read
@@ -63,13 +63,12 @@ pub enum Pruning {
     Off,
 }
 
-/// Makes the table provider of one loaded Delta table.
+/// Makes the table provider of one version of a table.
 ///
 /// # Errors
-/// `Corrupt` when the table uses a Delta feature that would make answers wrong (deletion vectors,
-/// column mapping) or its log cannot be understood.
-pub fn provider(name: TableName, delta: &DeltaTable, pruning: Pruning) -> Result<Arc<TableFiles>> {
-    Ok(Arc::new(TableFiles::load(name, delta, pruning)?))
+/// `Corrupt` when the table lies where no store can be.
+pub fn provider(files: FileList, pruning: Pruning) -> Result<Arc<TableFiles>> {
+    Ok(Arc::new(TableFiles::new(files, pruning)?))
 }
 
 /// The schema queries see: the table's, with text as views, which the Parquet reader fills without
@@ -107,26 +106,13 @@ pub struct Sight {
 /// The active files of one version of one table.
 #[derive(Debug, Clone)]
 pub struct TableFiles {
-    name: TableName,
-    snapshot: EagerSnapshot,
+    files: Arc<FileList>,
+    /// Those of the files that are seen.
+    seen: Arc<[usize]>,
     pruning: Pruning,
     schema: SchemaRef,
     partition_fields: Vec<FieldRef>,
     store_url: ObjectStoreUrl,
-    files: Arc<[DataFile]>,
-    /// Which of the files are seen, by position.
-    seen: Vec<bool>,
-}
-
-/// What the log says about one data file.
-#[derive(Debug)]
-struct DataFile {
-    meta: ObjectMeta,
-    partition_values: Vec<ScalarValue>,
-    rows: Option<usize>,
-    /// How many rows have no value, by column, as far as the log tells.
-    nulls: HashMap<String, u64>,
-    sorted: bool,
 }
 
 /// Sums over the active files.
@@ -140,14 +126,12 @@ pub struct TableSize {
     pub bytes: u64,
 }
 
+/// Statistics of this many files are held at a time.
+const FILES_AT_ONCE: usize = 4096;
+
 impl TableFiles {
-    fn load(name: TableName, delta: &DeltaTable, pruning: Pruning) -> Result<Self> {
-        let snapshot = delta
-            .snapshot()
-            .map_err(|e| corrupt(name, "its version cannot be read").because(e))?
-            .snapshot()
-            .clone();
-        refuse_unreadable(name, &snapshot)?;
+    fn new(files: FileList, pruning: Pruning) -> Result<Self> {
+        let name = files.name();
         let partition_fields: Vec<FieldRef> = name
             .schema()
             .fields()
@@ -155,142 +139,132 @@ impl TableFiles {
             .take(name.partition_columns().len())
             .cloned()
             .collect();
-        let root = root_path(name, delta.table_url())?;
-        let tag = name.sort_columns().join(",");
-        let log = snapshot
-            .try_log_data()
-            .map_err(|e| corrupt(name, "its list of files cannot be read").because(e))?;
-        let mut files = Vec::with_capacity(log.num_files());
-        for view in log.iter() {
-            #[expect(deprecated, reason = "nothing else gives the tags of a file")]
-            let add = view.add_action();
-            let partition_values = partition_fields
-                .iter()
-                .map(|f| partition_value(name, f, add.partition_values.get(f.name())))
-                .collect::<Result<_>>()?;
-            let sorted = !tag.is_empty()
-                && add
-                    .tags
-                    .as_ref()
-                    .and_then(|tags| tags.get(SORT_TAG))
-                    .is_some_and(|sort| sort.as_deref() == Some(tag.as_str()));
-            files.push(DataFile {
-                meta: ObjectMeta {
-                    location: join(&root, &view.object_store_path()),
-                    last_modified: DateTime::from_timestamp_millis(add.modification_time)
-                        .unwrap_or_default(),
-                    size: u64::try_from(add.size)
-                        .map_err(|e| corrupt(name, "a file has a negative size").because(e))?,
-                    e_tag: None,
-                    version: None,
-                },
-                partition_values,
-                rows: view.num_records(),
-                nulls: null_counts(add.stats.as_deref()),
-                sorted,
-            });
-        }
-        let store_url = ObjectStoreUrl::parse(&delta.table_url()[..Position::BeforePath])
+        let store_url = ObjectStoreUrl::parse(&files.url()[..Position::BeforePath])
             .map_err(|e| corrupt(name, "its location is no store").because(e))?;
-        let schema = query_schema(name);
         Ok(Self {
-            name,
-            snapshot,
+            seen: (0..files.len()).collect(),
+            files: Arc::new(files),
             pruning,
-            schema,
+            schema: query_schema(name),
             partition_fields,
             store_url,
-            seen: vec![true; files.len()],
-            files: files.into(),
         })
     }
 
     /// The same files without those of other clusters: a file holds rows of one cluster.
     #[must_use]
     pub fn of_clusters(&self, clusters: &BTreeSet<String>) -> Self {
-        let at = self.partition_fields.iter().position(|f| f.name() == "cluster");
-        let is_one = |file: &DataFile| match at.map(|at| &file.partition_values[at]) {
-            Some(value) => value
-                .try_as_str()
-                .flatten()
-                .is_some_and(|cluster| clusters.contains(cluster)),
-            None => false,
-        };
+        let at = self
+            .partition_fields
+            .iter()
+            .position(|f| f.name() == "cluster");
+        let names = at.and_then(|at| self.files.partition(at).as_string_opt::<i32>());
+        let is_one =
+            |file: usize| names.is_some_and(|n| n.is_valid(file) && clusters.contains(n.value(file)));
         Self {
-            seen: self.files.iter().map(is_one).collect(),
+            seen: self.seen.iter().copied().filter(|f| is_one(*f)).collect(),
             ..self.clone()
         }
     }
 
-    fn seen_files(&self) -> impl Iterator<Item = &DataFile> {
-        let files = self.files.iter().zip(&self.seen);
-        files.filter_map(|(file, seen)| seen.then_some(file))
-    }
-
     /// Which table this is.
     pub fn name(&self) -> TableName {
-        self.name
+        self.files.name()
     }
 
     /// The version of the table.
     pub fn version(&self) -> u64 {
-        self.snapshot.version()
+        self.files.version()
     }
 
     /// Sums over the active files.
     pub fn size(&self) -> TableSize {
         TableSize {
-            files: self.seen_files().count(),
-            rows: self.seen_files().map(|f| f.rows.map(|r| r as u64)).sum(),
-            bytes: self.seen_files().map(|f| f.meta.size).sum(),
+            files: self.seen.len(),
+            rows: self.seen.iter().map(|f| self.files.rows(*f)).sum(),
+            bytes: self.seen.iter().map(|f| self.files.size(*f)).sum(),
         }
     }
 
-    /// Whether a row for which `filter` is true may exist, as far as the log tells.
-    ///
-    /// # Errors
-    /// Those of planning the filter.
-    pub fn may_hold(
-        &self,
-        session: &dyn Session,
-        filter: &Expr,
-    ) -> datafusion::error::Result<bool> {
-        Ok(self
-            .kept(session, std::slice::from_ref(filter))?
-            .contains(&true))
+    /// Whether a row in which the flag is true may exist, as far as the log tells.
+    pub fn may_hold_true(&self, flag: &str) -> bool {
+        let name = format!("\"{flag}\":");
+        let may_hold = |file: usize| {
+            let Some(text) = self.files.statistics(file) else {
+                return true;
+            };
+            // As kolumn writes them: the flag stands there once, with the number of its nulls, which
+            // is that of all rows.
+            let mut places = text.match_indices(&name);
+            if let (Some((at, _)), None, Some(rows)) =
+                (places.next(), places.next(), self.files.rows(file))
+                && let rest = &text[at + name.len()..]
+                && let Some(end) = rest.find(|c: char| !c.is_ascii_digit())
+                && rest[..end].parse() == Ok(rows)
+            {
+                return false;
+            }
+            let told = FileStatistics::parse(Some(text));
+            let is_null =
+                number(told.null_count.get(flag)).is_some_and(|n| Some(n) == told.num_records);
+            let is_false = told
+                .max_values
+                .get(flag)
+                .is_some_and(|max| max.get() == "false");
+            !is_null && !is_false
+        };
+        self.pruning == Pruning::Off || self.seen.iter().copied().any(may_hold)
     }
 
-    /// For each file, whether it may hold a row for which all `filters` are true.
+    /// The files that may hold a row for which all `filters` are true.
     fn kept(
         &self,
         session: &dyn Session,
         filters: &[Expr],
-    ) -> datafusion::error::Result<Vec<bool>> {
-        let all = || self.seen.clone();
+    ) -> datafusion::error::Result<Vec<usize>> {
+        let all = self.seen.to_vec();
         let Some(filter) = conjunction(filters.iter().cloned()) else {
-            return Ok(all());
+            return Ok(all);
         };
         if self.pruning == Pruning::Off {
-            return Ok(all());
+            return Ok(all);
         }
         let df_schema: DFSchema = Arc::clone(&self.schema).to_dfschema()?;
         let filter: Arc<dyn PhysicalExpr> = session.create_physical_expr(filter, &df_schema)?;
+        let is_partition = |column: &str| self.partition_fields.iter().any(|f| f.name() == column);
+        let asks_partitions_only = collect_columns(&filter)
+            .iter()
+            .all(|c| is_partition(c.name()));
         // A filter too odd for pruning keeps every file.
         let Ok(predicate) = PruningPredicateBuilder::new()
             .with_file_schema(Arc::clone(&self.schema))
             .try_build(filter)
         else {
-            return Ok(all());
+            return Ok(all);
         };
-        let log = self.snapshot.log_data();
-        let mut kept = predicate.prune(&LogBounds {
-            files: self,
-            log: &log,
+        // By partition first, so that the statistics of few files have to be read.
+        let kept = predicate.prune(&LogBounds {
+            table: self,
+            files: &all,
+            told: None,
         })?;
-        for (kept, seen) in kept.iter_mut().zip(&self.seen) {
-            *kept &= seen;
+        let found = chosen(all, kept);
+        if asks_partitions_only {
+            return Ok(found);
         }
-        Ok(kept)
+        let mut kept = Vec::with_capacity(found.len());
+        for files in found.chunks(FILES_AT_ONCE) {
+            let told: Vec<_> = files
+                .iter()
+                .map(|f| FileStatistics::parse(self.files.statistics(*f)))
+                .collect();
+            kept.extend(predicate.prune(&LogBounds {
+                table: self,
+                files,
+                told: Some(&told),
+            })?);
+        }
+        Ok(chosen(found, kept))
     }
 
     fn file_fields(&self) -> SchemaRef {
@@ -309,8 +283,13 @@ impl TableFiles {
         }
     }
 
-    fn groups(&self, kept: &[&DataFile], target: usize) -> (Vec<FileGroup>, bool) {
-        let sorted = kept.len() <= SORTED_FILES_MAX && kept.iter().all(|f| f.sorted);
+    fn groups(
+        &self,
+        kept: &[usize],
+        target: usize,
+    ) -> datafusion::error::Result<(Vec<FileGroup>, bool)> {
+        let sorted =
+            kept.len() <= SORTED_FILES_MAX && kept.iter().all(|f| self.files.is_sorted(*f));
         let count = if sorted {
             kept.len()
         } else {
@@ -323,65 +302,72 @@ impl TableFiles {
                 .iter_mut()
                 .min_by_key(|(bytes, files)| (*bytes, files.len()))
             {
-                group.0 += file.meta.size.max(1);
-                group.1.push(self.partitioned(file));
+                group.0 += self.files.size(*file).max(1);
+                group.1.push(self.partitioned(*file)?);
             }
         }
-        (
-            groups
-                .into_iter()
-                .map(|(_, files)| FileGroup::new(files))
-                .collect(),
-            sorted,
-        )
+        let groups = groups.into_iter().map(|(_, files)| FileGroup::new(files));
+        Ok((groups.collect(), sorted))
     }
 
-    fn partitioned(&self, file: &DataFile) -> PartitionedFile {
-        let mut partitioned = PartitionedFile::new_from_meta(file.meta.clone())
-            .with_partition_values(file.partition_values.clone());
+    fn partitioned(&self, file: usize) -> datafusion::error::Result<PartitionedFile> {
+        let location = self
+            .files
+            .location(file)
+            .map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let meta = ObjectMeta {
+            location,
+            last_modified: DateTime::from_timestamp_millis(self.files.modified(file))
+                .unwrap_or_default(),
+            size: self.files.size(file),
+            e_tag: None,
+            version: None,
+        };
+        let values = (0..self.partition_fields.len())
+            .map(|at| ScalarValue::try_from_array(self.files.partition(at), file));
+        let mut partitioned = PartitionedFile::new_from_meta(meta)
+            .with_partition_values(values.collect::<datafusion::error::Result<_>>()?);
         if self.pruning == Pruning::On {
             // Not `with_statistics`: it would say that a null partition value is not null.
-            partitioned.statistics = Some(Arc::new(self.statistics(&[file])));
+            partitioned.statistics = Some(Arc::new(self.statistics(&[file])?));
         }
-        partitioned
+        Ok(partitioned)
     }
 
     /// What is exactly known about `files`, in the Parquet source's column order.
-    fn statistics(&self, files: &[&DataFile]) -> Statistics {
+    fn statistics(&self, files: &[usize]) -> datafusion::error::Result<Statistics> {
         let file_columns = self.schema.fields().len() - self.partition_fields.len();
         let mut columns = vec![ColumnStatistics::new_unknown(); file_columns];
-        let rows: Option<usize> = files.iter().map(|f| f.rows).sum();
+        let rows_of = |file: usize| {
+            let rows = self.files.rows(file)?;
+            usize::try_from(rows).ok()
+        };
+        let rows: Option<usize> = files.iter().map(|f| rows_of(*f)).sum();
+        let known = |n: Option<usize>| n.map_or(Precision::Absent, Precision::Exact);
+        let chosen: UInt64Array = files.iter().map(|f| Some(*f as u64)).collect();
         for at in 0..self.partition_fields.len() {
-            let values = || {
-                files
-                    .iter()
-                    .map(|f| &f.partition_values[at])
-                    .filter(|v| !v.is_null())
-            };
+            let all = self.files.partition(at);
             let nulls: Option<usize> = files
                 .iter()
-                .filter(|f| f.partition_values[at].is_null())
-                .map(|f| f.rows)
+                .filter(|f| all.is_null(**f))
+                .map(|f| rows_of(*f))
                 .sum();
-            let bound = |v: Option<&ScalarValue>| match v {
-                Some(v) => Precision::Exact(v.clone()),
-                None => Precision::Absent,
-            };
-            let order = |a: &&ScalarValue, b: &&ScalarValue| {
-                a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)
-            };
-            columns.push(ColumnStatistics {
-                null_count: nulls.map_or(Precision::Absent, Precision::Exact),
-                min_value: bound(values().min_by(order)),
-                max_value: bound(values().max_by(order)),
+            let mut column = ColumnStatistics {
+                null_count: known(nulls),
                 ..ColumnStatistics::new_unknown()
-            });
+            };
+            let values = take(all, &chosen, None)?;
+            if let Some((least, greatest)) = least_and_greatest(&values) {
+                column.min_value = Precision::Exact(least);
+                column.max_value = Precision::Exact(greatest);
+            }
+            columns.push(column);
         }
-        Statistics {
-            num_rows: rows.map_or(Precision::Absent, Precision::Exact),
+        Ok(Statistics {
+            num_rows: known(rows),
             total_byte_size: Precision::Absent,
             column_statistics: columns,
-        }
+        })
     }
 
     fn ordering(&self) -> Option<LexOrdering> {
@@ -389,7 +375,7 @@ impl TableFiles {
             descending: false,
             nulls_first: false,
         };
-        LexOrdering::new(self.name.sort_columns().iter().filter_map(|column| {
+        LexOrdering::new(self.name().sort_columns().iter().filter_map(|column| {
             let index = self.source_index(self.schema.index_of(column).ok()?);
             Some(PhysicalSortExpr::new(
                 Arc::new(PhysicalColumn::new(column, index)),
@@ -421,7 +407,7 @@ impl TableProvider for TableFiles {
         if self.pruning == Pruning::Off {
             return None;
         }
-        let mut statistics = Self::statistics(self, &self.seen_files().collect::<Vec<_>>());
+        let mut statistics = Self::statistics(self, &self.seen).ok()?;
         let file_columns = self.schema.fields().len() - self.partition_fields.len();
         statistics.column_statistics.rotate_left(file_columns);
         Some(statistics)
@@ -438,12 +424,7 @@ impl TableProvider for TableFiles {
             Some(columns) => columns.clone(),
             None => (0..self.schema.fields().len()).collect(),
         };
-        let kept: Vec<&DataFile> = self
-            .files
-            .iter()
-            .zip(self.kept(session, filters)?)
-            .filter_map(|(file, keep)| keep.then_some(file))
-            .collect();
+        let kept = self.kept(session, filters)?;
         if kept.is_empty() {
             // A DataSourceExec without files panics in EXPLAIN ANALYZE.
             return Ok(Arc::new(EmptyExec::new(Arc::new(
@@ -467,7 +448,7 @@ impl TableProvider for TableFiles {
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
                 store, metadata,
             )));
-        let (groups, sorted) = self.groups(&kept, session.config().target_partitions());
+        let (groups, sorted) = self.groups(&kept, session.config().target_partitions())?;
         let ordering = if sorted { self.ordering() } else { None };
         let mut config = FileScanConfigBuilder::new(self.store_url.clone(), Arc::new(source))
             .with_file_groups(groups)
@@ -480,7 +461,7 @@ impl TableProvider for TableFiles {
                     .collect(),
             ))?;
         if self.pruning == Pruning::On {
-            config = config.with_statistics(Self::statistics(self, &kept));
+            config = config.with_statistics(Self::statistics(self, &kept)?);
         }
         Ok(DataSourceExec::from_data_source(config.build()))
     }
@@ -496,7 +477,7 @@ pub struct Bodiless {
 impl Bodiless {
     /// Hides the bodies of a table.
     pub fn new(files: Arc<TableFiles>) -> Self {
-        let bodies = files.name.body_columns();
+        let bodies = files.name().body_columns();
         let fields = files.schema.fields().iter();
         Self {
             hidden: fields.map(|f| bodies.contains(&f.name().as_str())).collect(),
@@ -578,66 +559,90 @@ impl TableProvider for Bodiless {
     }
 }
 
-/// The bounds that the log holds for each file, for skipping files.
+/// What the log holds of some files, for skipping them.
 struct LogBounds<'a> {
-    files: &'a TableFiles,
-    log: &'a LogDataHandler<'a>,
+    table: &'a TableFiles,
+    files: &'a [usize],
+    /// Statistics of the files; none: only partitions are looked at.
+    told: Option<&'a [FileStatistics<'a>]>,
 }
 
 impl LogBounds<'_> {
     fn partition(&self, column: &Column) -> Option<ArrayRef> {
-        let at = self
-            .files
-            .partition_fields
-            .iter()
-            .position(|f| *f.name() == column.name)?;
-        ScalarValue::iter_to_array(
-            self.files
-                .files
-                .iter()
-                .map(|f| f.partition_values[at].clone()),
-        )
-        .ok()
+        let fields = &self.table.partition_fields;
+        let at = fields.iter().position(|f| *f.name() == column.name)?;
+        let chosen: UInt64Array = self.files.iter().map(|f| Some(*f as u64)).collect();
+        take(self.table.files.partition(at), &chosen, None).ok()
+    }
+
+    /// One bound of a column in each file. Delta cuts times to milliseconds, so that a greatest time
+    /// may be up to 999 µs later than it says.
+    fn bounds(
+        &self,
+        column: &Column,
+        of: fn(&FileStatistics<'_>, &str) -> Option<String>,
+        later: i64,
+    ) -> Option<ArrayRef> {
+        let field = self.table.schema.field_with_name(&column.name).ok()?;
+        let texts = self.told?.iter().map(|t| of(t, &column.name));
+        Some(match field.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                let times = texts.map(|t| {
+                    let text: String = serde_json::from_str(&t?).ok()?;
+                    let time = DateTime::parse_from_rfc3339(&text).ok()?;
+                    Some(time.timestamp_micros().saturating_add(later))
+                });
+                let times: TimestampMicrosecondArray = times.collect();
+                Arc::new(times.with_timezone_opt(zone.clone()))
+            }
+            DataType::Utf8 | DataType::Utf8View => {
+                let texts = texts.map(|t| serde_json::from_str::<String>(&t?).ok());
+                Arc::new(texts.collect::<StringViewArray>())
+            }
+            DataType::Int64 => Arc::new(texts.map(|t| t?.parse().ok()).collect::<Int64Array>()),
+            DataType::Boolean => Arc::new(texts.map(|t| t?.parse().ok()).collect::<BooleanArray>()),
+            _ => return None,
+        })
     }
 }
 
 impl PruningStatistics for LogBounds<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        let least =
+            |t: &FileStatistics<'_>, name: &str| t.min_values.get(name).map(|v| v.get().to_owned());
         self.partition(column)
-            .or_else(|| self.log.min_values(column))
+            .or_else(|| self.bounds(column, least, 0))
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        let greatest =
+            |t: &FileStatistics<'_>, name: &str| t.max_values.get(name).map(|v| v.get().to_owned());
         self.partition(column)
-            .or_else(|| self.log.max_values(column).map(widened))
+            .or_else(|| self.bounds(column, greatest, 999))
     }
 
     fn num_containers(&self) -> usize {
-        self.files.files.len()
+        self.files.len()
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
         if let Some(values) = self.partition(column) {
-            let counts = self.files.files.iter().enumerate().map(|(at, file)| {
+            let counts = self.files.iter().enumerate().map(|(at, file)| {
                 if values.is_null(at) {
-                    file.rows.map(|r| r as u64)
+                    self.table.files.rows(*file)
                 } else {
                     Some(0)
                 }
             });
             return Some(Arc::new(counts.collect::<UInt64Array>()));
         }
-        // Not the log handler's: it gives the counts the type of the column.
-        let counts = self
-            .files
-            .files
-            .iter()
-            .map(|f| f.nulls.get(&column.name).copied());
+        let counts = self.told?.iter();
+        let counts = counts.map(|t| number(t.null_count.get(column.name.as_str())));
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        let rows = self.files.files.iter().map(|f| f.rows.map(|r| r as u64));
+        let rows = self.files.iter().map(|f| self.table.files.rows(*f));
         Some(Arc::new(rows.collect::<UInt64Array>()))
     }
 
@@ -646,97 +651,22 @@ impl PruningStatistics for LogBounds<'_> {
     }
 }
 
-/// Delta cuts timestamp bounds to milliseconds: a maximum may be up to 999 µs later than it says.
-fn widened(values: ArrayRef) -> ArrayRef {
-    match values.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let zone = zone.clone();
-            let later = values
-                .as_primitive::<TimestampMicrosecondType>()
-                .unary::<_, TimestampMicrosecondType>(|v| v.saturating_add(999));
-            Arc::new(later.with_timezone_opt(zone))
-        }
-        _ => values,
-    }
+fn number(value: Option<&&RawValue>) -> Option<u64> {
+    value?.get().parse().ok()
 }
 
-/// The null counts in the statistics of one `Add`. Statistics that cannot be read say nothing.
-fn null_counts(stats: Option<&str>) -> HashMap<String, u64> {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Stats {
-        null_count: HashMap<String, serde_json::Value>,
-    }
-    let stats: Stats = stats
-        .and_then(|s| serde_json::from_str(s).ok())
-        .unwrap_or_default();
-    stats
-        .null_count
-        .into_iter()
-        .filter_map(|(name, n)| Some((name, n.as_u64()?)))
+fn chosen(files: Vec<usize>, keep: Vec<bool>) -> Vec<usize> {
+    let kept = files.into_iter().zip(keep);
+    kept.filter_map(|(file, keep)| keep.then_some(file))
         .collect()
 }
 
-fn corrupt(name: TableName, what: &str) -> Error {
-    Error::new(
-        ErrorKind::Corrupt,
-        format!("cannot read table {}: {what}", name.as_str()),
-    )
-}
-
-/// Deletion vectors and column mapping change what a file's rows mean; both are never written here.
-fn refuse_unreadable(name: TableName, snapshot: &EagerSnapshot) -> Result<()> {
-    let protocol = serde_json::to_string(snapshot.protocol())
-        .map_err(|e| corrupt(name, "its protocol cannot be read").because(e))?;
-    let mapped = snapshot
-        .metadata()
-        .configuration()
-        .get("delta.columnMapping.mode")
-        .is_some_and(|mode| mode != "none");
-    for (feature, used) in [
-        ("deletion vectors", protocol.contains("\"deletionVectors\"")),
-        (
-            "column mapping",
-            mapped || protocol.contains("\"columnMapping\""),
-        ),
-    ] {
-        if used {
-            return Err(
-                corrupt(name, &format!("another program switched on {feature}"))
-                    .hint("rewrite the table without it; kolumn never uses it"),
-            );
-        }
+/// The bounds of the values of a partition column.
+fn least_and_greatest(values: &ArrayRef) -> Option<(ScalarValue, ScalarValue)> {
+    if let Some(texts) = values.as_string_opt::<i32>() {
+        return Some((min_string(texts)?.into(), max_string(texts)?.into()));
     }
-    Ok(())
-}
-
-/// The table's folder as a path of its store.
-fn root_path(name: TableName, url: &Url) -> Result<Path> {
-    Path::from_url_path(url.path()).map_err(|e| corrupt(name, "its location is no path").because(e))
-}
-
-/// `Add.path` is relative to the table's folder; its characters are those of the object's name.
-fn join(root: &Path, file: &Path) -> Path {
-    root.parts().chain(file.parts()).collect()
-}
-
-fn partition_value(
-    name: TableName,
-    field: &Field,
-    text: Option<&Option<String>>,
-) -> Result<ScalarValue> {
-    let value = match text {
-        Some(Some(text)) => ScalarValue::try_from_string(text.clone(), field.data_type()),
-        _ => ScalarValue::try_new_null(field.data_type()),
-    };
-    value.map_err(|e: DataFusionError| {
-        corrupt(
-            name,
-            &format!(
-                "a file has an odd value of partition column {}",
-                field.name()
-            ),
-        )
-        .because(e)
-    })
+    let days = values.as_primitive_opt::<Date32Type>()?;
+    let day = |day| ScalarValue::Date32(Some(day));
+    Some((day(min(days)?), day(max(days)?)))
 }

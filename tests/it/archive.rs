@@ -108,7 +108,8 @@ pub(crate) async fn check_invariants(archive: &Path) -> Session {
     )
     .await;
     assert_eq!(wrong, 0, "K1: ranges whose counts do not add up");
-    let committed = "SELECT coalesce(sum(rows), 0) FROM ledger WHERE state = 'committed'";
+    let committed = "SELECT coalesce(sum(CASE state WHEN 'committed' THEN rows WHEN 'removed' THEN -rows END), 0) \
+                     FROM ledger";
     let all = "SELECT (SELECT count(*) FROM audit) + (SELECT count(*) FROM component) \
                + (SELECT count(*) FROM inventory)";
     let stored = number(folder, all).await;
@@ -117,7 +118,8 @@ pub(crate) async fn check_invariants(archive: &Path) -> Session {
         number(folder, committed).await,
         "K1: rows stored against rows in the ledger"
     );
-    let rejected = "SELECT coalesce(sum(rejected), 0) FROM ledger WHERE state = 'committed'";
+    let rejected = "SELECT coalesce(sum(CASE state WHEN 'committed' THEN rejected WHEN 'removed' THEN -rejected END), 0) \
+                    FROM ledger";
     assert_eq!(
         number(folder, "SELECT count(*) FROM rejected").await,
         number(folder, rejected).await,

@@ -54,6 +54,7 @@ use kolumn::decode::FormatFamily;
 use kolumn::error::{Error, ErrorKind, Result};
 use kolumn::layout::columns::TableName;
 use kolumn::layout::partition::ClusterName;
+use kolumn::maintain::optimize;
 use kolumn::output::{self, Format, Output};
 use kolumn::pipeline::{self, Options, Redaction, Source, SourceSettings, Unobserved};
 use kolumn::query::question::{self, ParamKind, Question, Values};
@@ -518,7 +519,8 @@ async fn check(scripts: Vec<Script>, questions: Arc<Vec<Question>>, update: bool
         sessions: BTreeMap::new(),
     };
     let mut wrong = Vec::new();
-    for script in scripts {
+    let mut asked = Vec::new();
+    for script in &scripts {
         let mut answers = Vec::new();
         for case in script.cases() {
             let place = format!("{}:{}: ask {}", stem(&script.path), case.line, case.ask);
@@ -538,6 +540,37 @@ async fn check(scripts: Vec<Script>, questions: Arc<Vec<Question>>, update: bool
         }
         if update {
             script.write(&answers);
+        }
+        asked.push(answers);
+    }
+    // K8 over an optimize: other files, the same answers.
+    let options = optimize::Options {
+        all: true,
+        ..optimize::Options::new(0)
+    };
+    let report = optimize::optimize(&opened.archive, &options, &optimize::Unobserved)
+        .await
+        .unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    opened.sessions.clear();
+    for (script, before) in scripts.iter().zip(asked) {
+        for (case, before) in script.cases().zip(before) {
+            // How many rows were dropped since is what `verify` tells.
+            if case.ask.starts_with("verify") {
+                continue;
+            }
+            for pruning in [Pruning::On, Pruning::Off] {
+                let after = opened.ask(&questions, case, pruning).await;
+                if after != before {
+                    let difference = difference(&before, &after);
+                    wrong.push(format!(
+                        "{}:{}: ask {}\n+ after an optimize, - before, {pruning:?}\n{difference}",
+                        stem(&script.path),
+                        case.line,
+                        case.ask
+                    ));
+                }
+            }
         }
     }
     wrong
