@@ -325,8 +325,12 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     settings.execution.parquet.reorder_filters = pruning;
     // Groups are many and small here, such as the requests or the Events of an object: aggregating each
     // partition first, only to aggregate again, costs more than it saves unless rows become much fewer.
-    settings.execution.skip_partial_aggregation_probe_rows_threshold = 10_000;
-    settings.execution.skip_partial_aggregation_probe_ratio_threshold = 0.5;
+    settings
+        .execution
+        .skip_partial_aggregation_probe_rows_threshold = 10_000;
+    settings
+        .execution
+        .skip_partial_aggregation_probe_ratio_threshold = 0.5;
     settings.execution.time_zone = Some(options.zone.name().to_owned());
     settings.optimizer.enable_dynamic_filter_pushdown = pruning;
     settings.optimizer.enable_topk_dynamic_filter_pushdown = pruning;

@@ -50,7 +50,8 @@ impl Logins {
     /// Checks a name and a password, and gives a token for them.
     pub(super) async fn login<T>(&self, request: &Request<T>) -> Result<String, Status> {
         let basic = header(request.metadata()).and_then(|text| text.strip_prefix("Basic "));
-        let basic = basic.ok_or_else(|| Status::unauthenticated("a name and a password are needed"))?;
+        let basic =
+            basic.ok_or_else(|| Status::unauthenticated("a name and a password are needed"))?;
         let name = self.check(basic, client(request)).await?;
         let token = token()?;
         let now = Instant::now();
@@ -92,7 +93,9 @@ impl Logins {
         let user = match (text.strip_prefix("Bearer "), text.strip_prefix("Basic ")) {
             (Some(token), _) => {
                 let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = tokens.get(token).filter(|(_, until)| *until > Instant::now());
+                let known = tokens
+                    .get(token)
+                    .filter(|(_, until)| *until > Instant::now());
                 known
                     .map(|(user, _)| user.clone())
                     .ok_or_else(|| Status::unauthenticated("log in again"))?

@@ -122,7 +122,12 @@ impl Reader {
                     return Ok(vec![(sql.trim().to_owned(), Act::Ask(Box::new(question)))]);
                 }
                 Ok(_) => return Err(read_only(sql)),
-                Err(_) => return Err(refused("42601", format!("the SQL cannot be understood: {e}"))),
+                Err(_) => {
+                    return Err(refused(
+                        "42601",
+                        format!("the SQL cannot be understood: {e}"),
+                    ));
+                }
             },
         };
         if statements.len() > STATEMENTS_MAX {
@@ -169,10 +174,7 @@ impl Reader {
             } if values.is_empty() => {
                 let format = copy_format(&options, &legacy_options)?;
                 let query = copied(source)?;
-                Act::Copy(
-                    self.question(Statement::Query(query), rewritten),
-                    format,
-                )
+                Act::Copy(self.question(Statement::Query(query), rewritten), format)
             }
             Statement::Copy {
                 target: CopyTarget::File { .. } | CopyTarget::Program { .. },
@@ -200,7 +202,9 @@ impl Reader {
             }
             Statement::StartTransaction { .. } => Act::Begin,
             Statement::Commit { .. } => Act::Commit,
-            Statement::Rollback { savepoint: None, .. } => Act::Rollback,
+            Statement::Rollback {
+                savepoint: None, ..
+            } => Act::Rollback,
             Statement::Rollback { .. } => Act::Nothing("ROLLBACK"),
             Statement::Savepoint { .. } => Act::Nothing("SAVEPOINT"),
             Statement::ReleaseSavepoint { .. } => Act::Nothing("RELEASE"),
@@ -248,7 +252,10 @@ fn read_only(statement: &str) -> ErrorInfo {
         .filter(char::is_ascii_alphabetic)
         .take(20)
         .collect();
-    let told = format!("the archive is read-only for SQL: {} is no question", word.to_uppercase());
+    let told = format!(
+        "the archive is read-only for SQL: {} is no question",
+        word.to_uppercase()
+    );
     let mut info = refused("25006", told);
     info.hint = Some("ask with SELECT; rows come in by `kolumn ingest`".to_owned());
     info
@@ -289,8 +296,7 @@ fn copy_format(
             CopyOption::Header(wanted) => header = *wanted,
             CopyOption::Quote(c) => quote = *c,
             CopyOption::Escape(c) if *c == quote => {}
-            CopyOption::Encoding(name)
-                if name.to_ascii_lowercase().replace('-', "") == "utf8" => {}
+            CopyOption::Encoding(name) if name.to_ascii_lowercase().replace('-', "") == "utf8" => {}
             other => return Err(unknown(other.to_string())),
         }
     }
@@ -402,7 +408,9 @@ fn set_of(set: Set) -> Result<Act, ErrorInfo> {
             let own = value.eq_ignore_ascii_case("local");
             act("timezone", (!own).then_some(value), local)
         }
-        Set::SetNames { charset_name, .. } => act("client_encoding", Some(charset_name.value), false),
+        Set::SetNames { charset_name, .. } => {
+            act("client_encoding", Some(charset_name.value), false)
+        }
         Set::SetNamesDefault {} => act("client_encoding", None, false),
         Set::SetTransaction { .. } => Act::Nothing("SET"),
         _ => return Err(not_here()),
@@ -448,8 +456,14 @@ mod tests {
             ("SELECT * EXCLUDE (cluster) FROM audit", "Ask"),
             ("SELECT '{}'::text->>'a', name, cluster FROM audit", "Ask"),
             ("COPY (SELECT 1) TO STDOUT (FORMAT binary)", "Copy"),
-            ("COPY audit (cluster, name) TO STDOUT WITH CSV HEADER", "Copy"),
-            ("DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1", "Declare"),
+            (
+                "COPY audit (cluster, name) TO STDOUT WITH CSV HEADER",
+                "Copy",
+            ),
+            (
+                "DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1",
+                "Declare",
+            ),
             ("FETCH FORWARD 10 FROM c", "Fetch"),
             ("CLOSE ALL", "CloseCursor(None)"),
             ("DEALLOCATE ALL", "Deallocate(None)"),
@@ -457,7 +471,10 @@ mod tests {
             ("SET application_name = 'x'", "Set"),
             ("SET LOCAL statement_timeout TO 100", "Set"),
             ("SET TIME ZONE 'UTC'", "Set"),
-            ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "Nothing"),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+                "Nothing",
+            ),
             ("SHOW TRANSACTION ISOLATION LEVEL", "Show"),
             ("SHOW ALL", "ShowAll"),
             ("RESET ALL", "ResetAll"),
