@@ -192,7 +192,10 @@ impl Session {
                 .map_err(|e| sql_error(&e))?;
         }
         let catalog = context.catalog(CATALOG).ok_or_else(|| {
-            Error::new(ErrorKind::Bug, format!("the session has no catalog {CATALOG}"))
+            Error::new(
+                ErrorKind::Bug,
+                format!("the session has no catalog {CATALOG}"),
+            )
         })?;
         catalog
             .register_schema(SCHEMA, Arc::clone(&schema))
@@ -342,8 +345,12 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     settings.execution.parquet.reorder_filters = pruning;
     // Groups are many and small here, such as the requests or the Events of an object: aggregating each
     // partition first, only to aggregate again, costs more than it saves unless rows become much fewer.
-    settings.execution.skip_partial_aggregation_probe_rows_threshold = 10_000;
-    settings.execution.skip_partial_aggregation_probe_ratio_threshold = 0.5;
+    settings
+        .execution
+        .skip_partial_aggregation_probe_rows_threshold = 10_000;
+    settings
+        .execution
+        .skip_partial_aggregation_probe_ratio_threshold = 0.5;
     settings.execution.time_zone = Some(options.zone.name().to_owned());
     settings.optimizer.enable_dynamic_filter_pushdown = pruning;
     settings.optimizer.enable_topk_dynamic_filter_pushdown = pruning;

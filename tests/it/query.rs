@@ -404,7 +404,8 @@ async fn sql_can_only_read() {
     }
 }
 
-#[tokio::test]
+// The time is looked at between polls, which need a thread while another one counts.
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_end_a_query_with_a_hint() {
     let fixture = two_days().await;
     let many = "SELECT count(*) FROM range(0, 100000000) a CROSS JOIN range(0, 1000) b";
