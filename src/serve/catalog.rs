@@ -383,6 +383,8 @@ fn functions(descriptions: &Arc<Descriptions>) -> Vec<ScalarUDF> {
         of_argument("current_setting", 0, super::pg::default_setting),
         // Settings belong to SET; whoever sets by a function goes on with what is.
         of_argument("set_config", 1, |value| Some(value.to_owned())),
+        // Types that extensions would add.
+        nothing("to_regtype", DataType::Int32),
         always("pg_is_in_recovery", false),
         always("pg_is_other_temp_schema", false),
         always("has_function_privilege", true),

@@ -275,6 +275,8 @@ impl Tls {
             .with_single_cert(chain, secret)
             .map_err(unfit)?;
         config.alpn_protocols = vec![b"postgresql".to_vec()];
+        // Flight's library takes the provider of the process; another one may have been chosen already.
+        let _ = default_provider().install_default();
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             certificate,

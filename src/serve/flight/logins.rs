@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tokio::sync::Semaphore;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
@@ -17,6 +18,11 @@ use crate::serve::desk::{Desk, Visitor};
 use crate::serve::meters::Protocol;
 use crate::serve::scram;
 
+/// Go's driver leaves the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 const TOKEN_LASTS: Duration = Duration::from_secs(12 * 3600);
 const TOKENS_MAX: usize = 10_000;
 const CHECKED_AT_ONCE: usize = 2;

@@ -119,10 +119,11 @@ fn known(data_type: &DataType) -> DataType {
     }
 }
 
-/// A schema with types that every client knows.
+/// A schema with types that every client knows. Everything may be null: a plan that was made for other
+/// parameters or another version need not know the same columns to be never null.
 pub(super) fn sent_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter();
-    let fields = fields.map(|f| Field::clone(f).with_data_type(known(f.data_type())));
+    let fields = fields.map(|f| Field::new(f.name(), known(f.data_type()), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

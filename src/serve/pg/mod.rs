@@ -5,6 +5,7 @@
 
 mod connection;
 mod failure;
+mod rewrite;
 mod rows;
 mod settings;
 mod startup;

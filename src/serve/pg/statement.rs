@@ -14,9 +14,11 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use pgwire::api::Type;
 use pgwire::error::ErrorInfo;
 
 use super::failure::refused;
+use super::rewrite::{counting, polished, with_arrays};
 use crate::query;
 use crate::serve::weight::weigh;
 
@@ -38,6 +40,23 @@ const CATALOG_WORDS: [&str; 6] = [
 pub(super) struct Question {
     pub(super) parsed: Parsed,
     pub(super) rewritten: Option<Parsed>,
+}
+
+impl Question {
+    /// Takes in what the client said of its parameters; tells which of them count rows.
+    pub(super) fn prepare(&mut self, said: &[Option<Type>]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for parsed in [Some(&mut self.parsed), self.rewritten.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if let Parsed::Statement(statement) = parsed {
+                **statement = with_arrays((**statement).clone(), said);
+                found = counting(statement);
+            }
+        }
+        found
+    }
 }
 
 /// How `COPY … TO STDOUT` writes rows.
@@ -146,7 +165,7 @@ impl Reader {
     }
 
     fn question(&self, statement: Statement, rewritten: bool) -> Box<Question> {
-        let wrapped = |statement| Parsed::Statement(Box::new(statement));
+        let wrapped = |statement| Parsed::Statement(Box::new(polished(statement)));
         Box::new(Question {
             rewritten: match rewritten {
                 true => None,
