@@ -14,7 +14,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
-use datafusion::common::{DataFusionError, Result as Planned};
+use datafusion::common::{DataFusionError, Result as Planned, ScalarValue, exec_err};
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -330,6 +330,50 @@ fn always(name: &'static str, value: bool) -> ScalarUDF {
     })
 }
 
+/// `json_build_object(key, value, …)`, which reflection makes of columns of the catalog.
+fn json_build_object() -> ScalarUDF {
+    function("json_build_object", DataType::Utf8, |args, rows| {
+        if args.len() % 2 != 0 {
+            return exec_err!("json_build_object needs a value for every key");
+        }
+        let objects = (0..rows).map(|row| {
+            let mut object = serde_json::Map::new();
+            for pair in args.chunks_exact(2) {
+                let key = ScalarValue::try_from_array(&pair[0], row)?;
+                if key.is_null() {
+                    return exec_err!("a key of json_build_object is null");
+                }
+                object.insert(
+                    key.to_string(),
+                    json_of(&ScalarValue::try_from_array(&pair[1], row)?)?,
+                );
+            }
+            Ok(Some(serde_json::Value::Object(object).to_string()))
+        });
+        Ok(Arc::new(objects.collect::<Planned<StringArray>>()?))
+    })
+}
+
+/// A number or a truth as itself, all else as text.
+fn json_of(value: &ScalarValue) -> Planned<serde_json::Value> {
+    use serde_json::Value;
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    Ok(match value {
+        ScalarValue::Boolean(Some(value)) => Value::from(*value),
+        value if value.data_type().is_integer() => match value.cast_to(&DataType::Int64)? {
+            ScalarValue::Int64(Some(value)) => Value::from(value),
+            _ => Value::from(value.to_string()),
+        },
+        value if value.data_type().is_floating() => match value.cast_to(&DataType::Float64)? {
+            ScalarValue::Float64(Some(value)) => Value::from(value),
+            _ => Value::from(value.to_string()),
+        },
+        value => Value::from(value.to_string()),
+    })
+}
+
 /// The functions that tell who asks.
 pub(super) fn who(user: &str) -> Vec<Arc<ScalarUDF>> {
     ["session_user", "current_user", "current_role", "user"]
@@ -383,6 +427,14 @@ fn functions(descriptions: &Arc<Descriptions>) -> Vec<ScalarUDF> {
         of_argument("current_setting", 0, super::pg::default_setting),
         // Settings belong to SET; whoever sets by a function goes on with what is.
         of_argument("set_config", 1, |value| Some(value.to_owned())),
+        json_build_object(),
+        always("pg_collation_is_visible", true),
+        always("pg_opclass_is_visible", true),
+        nothing("pg_table_size", DataType::Int64),
+        nothing("pg_database_size", DataType::Int64),
+        nothing("pg_sequence_last_value", DataType::Int64),
+        nothing("txid_current", DataType::Int64),
+        nothing("to_regclass", DataType::Int32),
         // Types that extensions would add.
         nothing("to_regtype", DataType::Int32),
         always("pg_is_in_recovery", false),

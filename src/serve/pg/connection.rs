@@ -594,11 +594,10 @@ impl<'a, W: Wire> Connection<'a, W> {
             types: Vec::new(),
             schema: None,
         };
-        let mut counting = Vec::new();
         if let Some(Act::Ask(question) | Act::Copy(question, _) | Act::Declare(_, question)) =
             &mut prepared.act
         {
-            counting = question.prepare(&prepared.said);
+            question.prepare(&mut prepared.said);
         }
         match &prepared.act {
             Some(Act::Ask(question) | Act::Copy(question, _) | Act::Declare(_, question)) => {
@@ -628,11 +627,6 @@ impl<'a, W: Wire> Connection<'a, W> {
         }
         let count = prepared.inferred.len().max(prepared.said.len());
         prepared.inferred.resize(count, None);
-        for at in counting {
-            if let Some(place @ None) = prepared.inferred.get_mut(at) {
-                *place = Some(DataType::Int64);
-            }
-        }
         for at in 0..count {
             let said = prepared.said.get(at).cloned().flatten();
             let inferred = prepared.inferred[at].as_ref();

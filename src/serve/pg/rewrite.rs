@@ -7,19 +7,36 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident,
-    LimitClause, Query, SelectItem, SetExpr, Statement, Value, ValueWithSpan, VisitMut, VisitorMut,
+    LimitClause, ObjectName, Query, SelectItem, SetExpr, Statement, TableFactor, Value,
+    ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
 use pgwire::api::Type;
 
 /// Columns of `pg_type` that hold functions; PostgreSQL compares them with 0 and writes that as `-`.
 const FUNCTION_COLUMNS: [&str; 4] = ["typinput", "typoutput", "typreceive", "typsend"];
 
+/// Columns of the catalog that hold arrays: positions of columns, options.
+const ARRAY_COLUMNS: [&str; 7] = [
+    "reloptions",
+    "conkey",
+    "confkey",
+    "indkey",
+    "indclass",
+    "indoption",
+    "indcollation",
+];
+
+/// Tables of the catalog of which nothing here has rows: defaults, sequences, collations of columns.
+const NEVER_FILLED: [&str; 3] = ["pg_attrdef", "pg_sequence", "pg_collation"];
+
 /// A statement with names for equal columns, and without what the engine cannot plan of the catalog's
 /// questions.
 pub(super) fn polished(mut statement: Statement) -> Statement {
     // The visitor never ends early.
-    let _ = statement.visit(&mut Polish);
+    let _ = VisitMut::visit(&mut statement, &mut Polish);
     statement
 }
 
@@ -30,6 +47,16 @@ fn value(value: Value) -> Expr {
         value,
         span: Span::empty(),
     })
+}
+
+/// The name of a column of the catalog that holds arrays.
+fn array_column(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::CompoundIdentifier(names) => names
+            .last()
+            .filter(|name| ARRAY_COLUMNS.contains(&name.value.as_str())),
+        _ => None,
+    }
 }
 
 fn is_zero(expr: &Expr) -> bool {
@@ -58,7 +85,12 @@ impl VisitorMut for Polish {
                 let SelectItem::UnnamedExpr(expr) = item else {
                     continue;
                 };
-                // The same column twice is fine as long as it is a column.
+                // What takes the place of a column keeps its name.
+                if let Some(name) = array_column(expr) {
+                    let (expr, alias) = (expr.clone(), name.clone());
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                    continue;
+                }
                 let text = expr.to_string();
                 let count = seen.entry(text.clone()).or_default();
                 *count += 1;
@@ -79,7 +111,7 @@ impl VisitorMut for Polish {
                 if matches!(function.args, FunctionArguments::Subquery(_))
                     && function.name.to_string().eq_ignore_ascii_case("array") =>
             {
-                *expr = null_array();
+                *expr = null_array(DataType::Text);
             }
             Expr::BinaryOp {
                 left,
@@ -88,6 +120,14 @@ impl VisitorMut for Polish {
             } if is_function_column(left) && is_zero(right) => {
                 **right = value(Value::SingleQuotedString("-".to_owned()));
             }
+            // A subquery that refers to the row outside must be seen to give one value.
+            Expr::Subquery(query) => match catalog_table(query) {
+                Some(table) if NEVER_FILLED.contains(&table.as_str()) => {
+                    *expr = value(Value::Null);
+                }
+                Some(_) => give_one_value(query),
+                None => {}
+            },
             // The engine knows one escape.
             Expr::Like {
                 pattern,
@@ -99,25 +139,79 @@ impl VisitorMut for Polish {
                 escape_char,
                 ..
             } => {
-                if let Expr::Value(ValueWithSpan {
-                    value: Value::SingleQuotedString(text),
-                    ..
-                }) = pattern.as_mut()
-                    && let Some(escape) = one_char(escape_char.as_ref())
-                {
-                    *text = with_backslashes(text, escape);
-                    *escape_char = None;
+                if let Some(escape) = one_char(escape_char.as_ref()) {
+                    match pattern.as_mut() {
+                        Expr::Value(ValueWithSpan {
+                            value: Value::SingleQuotedString(text),
+                            ..
+                        }) => {
+                            *text = with_backslashes(text, escape);
+                            *escape_char = None;
+                        }
+                        other => {
+                            if let Some(made) = escaped_with_backslashes(other, escape) {
+                                *other = made;
+                                *escape_char = None;
+                            }
+                        }
+                    }
                 }
             }
-            // The library's `pg_class` lacks it, and no table here has options.
-            Expr::CompoundIdentifier(names)
-                if names.last().is_some_and(|name| name.value == "reloptions") =>
+            // The library lacks them or has them as texts, and nothing here has constraints or indexes.
+            Expr::CompoundIdentifier(_) => {
+                if let Some(name) = array_column(expr) {
+                    let texts = name.value == "reloptions";
+                    *expr = null_array(match texts {
+                        true => DataType::Text,
+                        false => DataType::BigInt(None),
+                    });
+                }
+            }
+            // The places of such an array.
+            Expr::Function(function)
+                if function
+                    .name
+                    .0
+                    .last()
+                    .and_then(|part| part.as_ident())
+                    .is_some_and(|name| name.value.eq_ignore_ascii_case("generate_subscripts")) =>
             {
-                *expr = null_array();
+                function.name = ObjectName::from(vec![Ident::new("unnest")]);
+                if let FunctionArguments::List(list) = &mut function.args {
+                    list.args.truncate(1);
+                }
             }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The table of the catalog that a subquery reads first.
+fn catalog_table(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let TableFactor::Table { name, .. } = &select.from.first()?.relation else {
+        return None;
+    };
+    let last = name.0.last()?.as_ident()?.value.to_ascii_lowercase();
+    last.starts_with("pg_").then_some(last)
+}
+
+/// `SELECT x` becomes `SELECT max(x)`: rows of the catalog are asked for by what they are alone in.
+fn give_one_value(query: &mut Query) {
+    let simple = query.limit_clause.is_none() && query.fetch.is_none() && query.order_by.is_none();
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && simple
+        && let [item] = select.projection.as_mut_slice()
+        && let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+        && matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        && let Ok(made) = Parser::new(&PostgreSqlDialect {})
+            .try_with_sql(&format!("max({expr})"))
+            .and_then(|mut parser| parser.parse_expr())
+    {
+        *expr = made;
     }
 }
 
@@ -147,6 +241,20 @@ fn with_backslashes(pattern: &str, escape: char) -> String {
     text
 }
 
+/// The same for a pattern that is known later, such as a parameter.
+fn escaped_with_backslashes(pattern: &Expr, escape: char) -> Option<Expr> {
+    if !escape.is_ascii_punctuation() || matches!(escape, '\'' | '\\') {
+        return None;
+    }
+    let text = format!(
+        "replace(replace(replace({pattern}, '{escape}{escape}', chr(1)), '{escape}', '\\'), chr(1), '{escape}')"
+    );
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(&text)
+        .and_then(|mut parser| parser.parse_expr())
+        .ok()
+}
+
 fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast {
         kind: CastKind::Cast,
@@ -157,8 +265,8 @@ fn cast(expr: Expr, data_type: DataType) -> Expr {
     }
 }
 
-fn null_array() -> Expr {
-    cast(value(Value::Null), text_array())
+fn null_array(element: DataType) -> Expr {
+    cast(value(Value::Null), array(element))
 }
 
 /// The name of a parameter.
@@ -172,28 +280,21 @@ fn placeholder(expr: &Expr) -> Option<&String> {
     }
 }
 
-fn text_array() -> DataType {
-    DataType::Array(ArrayElemTypeDef::SquareBracket(
-        Box::new(DataType::Text),
-        None,
-    ))
+fn array(element: DataType) -> DataType {
+    DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(element), None))
 }
 
-/// The element type of a parameter that the client said is an array.
+/// The type of a parameter that the client said is an array.
 fn array_of(said: &Type) -> Option<DataType> {
-    let element = match *said {
+    Some(array(match *said {
         Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => {
-            return Some(text_array());
+            DataType::Text
         }
         Type::INT2_ARRAY | Type::INT4_ARRAY | Type::INT8_ARRAY => DataType::BigInt(None),
         Type::FLOAT4_ARRAY | Type::FLOAT8_ARRAY => DataType::DoublePrecision,
         Type::BOOL_ARRAY => DataType::Boolean,
         _ => return None,
-    };
-    Some(DataType::Array(ArrayElemTypeDef::SquareBracket(
-        Box::new(element),
-        None,
-    )))
+    }))
 }
 
 /// A statement whose parameters are cast to the arrays that the client said they are: what surrounds
@@ -204,7 +305,9 @@ pub(super) fn with_arrays(mut statement: Statement, said: &[Option<Type>]) -> St
         .enumerate()
         .filter_map(|(at, said)| Some((format!("${}", at + 1), array_of(said.as_ref()?)?)))
         .collect();
-    let _ = statement.visit(&mut Casts(arrays));
+    if !arrays.is_empty() {
+        let _ = VisitMut::visit(&mut statement, &mut Casts(arrays));
+    }
     statement
 }
 
@@ -215,65 +318,55 @@ impl VisitorMut for Casts {
 
     // After its parts, so that the cast's own parameter is not visited again.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Value(_) => {
-                if let Some(data_type) = placeholder(expr).and_then(|name| self.0.get(name)) {
-                    *expr = cast(expr.clone(), data_type.clone());
-                }
-            }
-            // Of which nothing was said: an array of texts.
-            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
-                if placeholder(right).is_some() =>
-            {
-                **right = cast((**right).clone(), text_array());
-            }
-            _ => {}
+        if let Some(data_type) = placeholder(expr).and_then(|name| self.0.get(name)) {
+            *expr = cast(expr.clone(), data_type.clone());
         }
         ControlFlow::Continue(())
     }
 }
 
-/// The parameters that count rows, by position from 0: nothing else of the plan tells their type.
-pub(super) fn counting(statement: &mut Statement) -> Vec<usize> {
-    let mut found = Counting(Vec::new());
-    let _ = statement.visit(&mut found);
-    found.0
+/// Parameters by position from 0 whose types only their place tells.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    /// They count rows.
+    pub(super) counts: Vec<usize>,
+    /// Something is compared with their elements.
+    pub(super) arrays: Vec<usize>,
 }
 
-struct Counting(Vec<usize>);
-
-impl Counting {
-    fn add(&mut self, expr: Option<&Expr>) {
-        if let Some(name) = expr.and_then(placeholder)
-            && let Ok(number) = name.trim_start_matches('$').parse::<usize>()
-            && number > 0
-        {
-            self.0.push(number - 1);
-        }
-    }
+/// Finds the parameters whose types only their place tells.
+pub(super) fn placed(statement: &Statement) -> Placed {
+    let mut found = Placed::default();
+    let _ = Visit::visit(statement, &mut found);
+    found
 }
 
-impl VisitorMut for Counting {
+fn position(expr: &Expr) -> Option<usize> {
+    let number: usize = placeholder(expr)?.trim_start_matches('$').parse().ok()?;
+    number.checked_sub(1)
+}
+
+impl Visitor for Placed {
     type Break = ();
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        match &query.limit_clause {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let (limit, offset) = match &query.limit_clause {
             Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-                self.add(limit.as_ref());
-                self.add(offset.as_ref().map(|offset| &offset.value));
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
             }
-            Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
-                self.add(Some(offset));
-                self.add(Some(limit));
-            }
-            None => {}
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            None => (None, None),
+        };
+        let fetch = query.fetch.as_ref().and_then(|f| f.quantity.as_ref());
+        let counts = [limit, offset, fetch].into_iter().flatten();
+        self.counts.extend(counts.filter_map(position));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
+            self.arrays.extend(position(right));
         }
-        self.add(
-            query
-                .fetch
-                .as_ref()
-                .and_then(|fetch| fetch.quantity.as_ref()),
-        );
         ControlFlow::Continue(())
     }
 }

@@ -18,12 +18,15 @@ use pgwire::api::Type;
 use pgwire::error::ErrorInfo;
 
 use super::failure::refused;
-use super::rewrite::{counting, polished, with_arrays};
+use super::rewrite::{placed, polished, with_arrays};
 use crate::query;
 use crate::serve::weight::weigh;
 
 /// Statements of one message.
 const STATEMENTS_MAX: usize = 100;
+
+/// Parameters of one statement, as many as a message can bind.
+const PARAMETERS_MAX: usize = 65_535;
 
 /// Words that make a text one about the catalog.
 const CATALOG_WORDS: [&str; 6] = [
@@ -43,19 +46,27 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Takes in what the client said of its parameters; tells which of them count rows.
-    pub(super) fn prepare(&mut self, said: &[Option<Type>]) -> Vec<usize> {
-        let mut found = Vec::new();
+    /// Takes in what the client said of its parameters, and adds to it what their places tell.
+    pub(super) fn prepare(&mut self, said: &mut Vec<Option<Type>>) {
+        if let Parsed::Statement(statement) = &self.parsed {
+            let placed = placed(statement);
+            let counts = placed.counts.iter().map(|at| (*at, Type::INT8));
+            let arrays = placed.arrays.iter().map(|at| (*at, Type::TEXT_ARRAY));
+            for (at, of_place) in counts.chain(arrays).filter(|(at, _)| *at < PARAMETERS_MAX) {
+                if said.len() <= at {
+                    said.resize(at + 1, None);
+                }
+                said[at].get_or_insert(of_place);
+            }
+        }
         for parsed in [Some(&mut self.parsed), self.rewritten.as_mut()]
             .into_iter()
             .flatten()
         {
             if let Parsed::Statement(statement) = parsed {
                 **statement = with_arrays((**statement).clone(), said);
-                found = counting(statement);
             }
         }
-        found
     }
 }
 
