@@ -519,13 +519,7 @@ impl Sink<'_> {
         let limit = self.partition.file_bytes();
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            // The last row group may go beyond the limit.
-            None => FileWriter::new(
-                self.partition.table,
-                &self.properties,
-                limit + limit / 4,
-                self.partition.options.threads,
-            )?,
+            None => self.begin_file(limit)?,
         };
         let rows = batch.num_rows();
         let encoded = tokio::task::spawn_blocking(move || {
@@ -542,6 +536,18 @@ impl Sink<'_> {
             self.end_file().await?;
         }
         Ok(())
+    }
+
+    fn begin_file(&self, limit: usize) -> Result<FileWriter> {
+        let table = self.partition.table;
+        // The last row group may go beyond the limit.
+        let room = limit + limit / 4;
+        let threads = self.partition.options.threads;
+        let writer = FileWriter::new(table, &self.properties, room, threads)?;
+        Ok(match self.is_last && !table.searched_columns().is_empty() {
+            true => writer.with_search_index(),
+            false => writer,
+        })
     }
 
     async fn end_file(&mut self) -> Result<()> {
