@@ -99,6 +99,9 @@ impl FunctionRewrite for Rewrite {
             return Ok(Transformed::no(Expr::ScalarFunction(call)));
         }
         let mut args = call.args;
+        if args.len() != 1 {
+            return plan_err!("search() takes one text to find, not {} arguments", args.len());
+        }
         args.extend(texts(schema)?);
         let call = ScalarFunction::new_udf(Arc::clone(&self.matches), args);
         Ok(Transformed::yes(Expr::ScalarFunction(call)))

@@ -119,10 +119,7 @@ static ARCHIVES: LazyLock<Archives> = LazyLock::new(|| {
     runtime.block_on(async {
         ingest(&plain, &[&logs], Options::default()).await.unwrap();
         copy(&plain, &optimized);
-        let archive = Archive::open(&url(&optimized)).await.unwrap();
-        let options = optimize::Options::new(TODAY);
-        let done = optimize::optimize(&archive, &options, &optimize::Unobserved).await;
-        assert!(done.unwrap().failures.is_empty());
+        optimize_all(&optimized).await;
         copy(&optimized, &mixed);
         ingest(&mixed, &[&more], Options::default()).await.unwrap();
     });
@@ -134,6 +131,13 @@ static ARCHIVES: LazyLock<Archives> = LazyLock::new(|| {
         mixed,
     }
 });
+
+async fn optimize_all(archive: &Path) {
+    let archive = Archive::open(&url(archive)).await.unwrap();
+    let options = optimize::Options::new(TODAY);
+    let done = optimize::optimize(&archive, &options, &optimize::Unobserved).await;
+    assert!(done.unwrap().failures.is_empty());
+}
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -245,7 +249,13 @@ fn rows_are_left_out() {
             let (_, mixed) = answer(&archives.mixed, filter).await;
             assert_eq!((mixed.scans[0].searched, mixed.scans[0].opened), (1, 2), "{filter}");
         }
-        let (found, reads) = answer(&archives.optimized, "search('xylophone zebra')").await;
+        // A file in which it does not stand is not opened.
+        let folder = tempfile::tempdir().unwrap();
+        let (log, small) = (folder.path().join("a.log"), folder.path().join("archive"));
+        write_log(&log, 0..200);
+        ingest(&small, &[&log], Options::default()).await.unwrap();
+        optimize_all(&small).await;
+        let (found, reads) = answer(&small, "search('quokka')").await;
         assert!(found.is_empty());
         assert_eq!((reads.scans[0].opened, reads.bytes), (0, 0), "{reads:?}");
         // Nothing is known of these.
