@@ -21,7 +21,8 @@
 --   stands there in another form, such as \u003c for <
 -- column cluster: the cluster
 -- column audit_id: for `kolumn ask event --audit-id`
--- cost: reads the bodies and log entries of the window; narrow it with --since, --until, --namespace or --resource
+-- cost: reads the bodies and log entries of the window, after `kolumn optimize` only where the text may stand; narrow it with
+--   --since, --until, --namespace or --resource
 -- example: kolumn ask search --text azure-vote
 
 -- A filter by user, resource or verb leaves log entries out. Polled samples (`inventory`) are not searched:

@@ -85,7 +85,9 @@ fn question_command(question: &Question) -> Command {
     let explain = Arg::new(EXPLAIN).long(EXPLAIN).action(ArgAction::SetTrue);
     let command = Command::new(question.name.clone())
         .args(flags(question))
-        .arg(explain.help("Say on stderr what was read for the answer: files and bytes of how many, what was skipped"));
+        .arg(explain.help(
+        "Say on stderr what was read for the answer: files and bytes of how many, what was skipped",
+    ));
     // The title comes last: each group of flags brings a description of its own.
     LimitArgs::augment_args(OutputArgs::augment_args(command))
         .about(question.title.clone())

@@ -61,7 +61,8 @@ fn lines(reads: &Reads, elapsed: Duration) -> Vec<String> {
         HumanCount(reads.rows_pruned),
         HumanCount(reads.rows),
     ));
-    let sum = |of: fn(&crate::query::reads::Scanned) -> u64| reads.scans.iter().map(of).sum::<u64>();
+    let sum =
+        |of: fn(&crate::query::reads::Scanned) -> u64| reads.scans.iter().map(of).sum::<u64>();
     lines.push(match sum(|s| s.searched as u64) {
         0 => "search index: not used".to_owned(),
         searched => format!(
@@ -114,6 +115,9 @@ mod tests {
             ]
         );
         let nothing = lines(&Reads::default(), Duration::ZERO);
-        assert!(nothing.contains(&"search index: not used".to_owned()), "{nothing:?}");
+        assert!(
+            nothing.contains(&"search index: not used".to_owned()),
+            "{nothing:?}"
+        );
     }
 }

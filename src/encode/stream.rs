@@ -189,10 +189,8 @@ impl FileWriter {
         self.writer
             .write_all(&bytes)
             .context("cannot write a search index")?;
-        self.writer.append_key_value_metadata(KeyValue::new(
-            search_index::KEY.to_owned(),
-            place.value(),
-        ));
+        self.writer
+            .append_key_value_metadata(KeyValue::new(search_index::KEY.to_owned(), place.value()));
         Ok(())
     }
 

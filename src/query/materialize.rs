@@ -77,7 +77,11 @@ pub(super) fn mark(statement: &mut ast::Statement, name: &str) -> bool {
 }
 
 /// Answers the parts of a query that are to be kept, in their order, and puts their rows in their place.
-pub(super) async fn materialize(session: &Session, statement: Statement, parts: &mut Parts) -> Result<Statement> {
+pub(super) async fn materialize(
+    session: &Session,
+    statement: Statement,
+    parts: &mut Parts,
+) -> Result<Statement> {
     let Statement::Statement(mut statement) = statement else {
         return Ok(statement);
     };
@@ -146,14 +150,19 @@ fn rows_of(name: &str) -> Result<Box<Query>> {
     {
         return Ok(query);
     }
-    Err(Error::new(ErrorKind::Bug, format!("{name} is no name of a table")))
+    Err(Error::new(
+        ErrorKind::Bug,
+        format!("{name} is no name of a table"),
+    ))
 }
 
 /// Answers one part and makes it a table of the session; `None` if it is too large for that.
 async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<Option<String>> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let statement = ast::Statement::Query(Box::new(query));
-    let plan = session.plan(Statement::Statement(Box::new(statement))).await?;
+    let plan = session
+        .plan(Statement::Statement(Box::new(statement)))
+        .await?;
     let failed = |e: DataFusionError| sql_error(&e);
     let state = session.context.state();
     let physical = session.planned(&state, &plan).await?;
@@ -176,8 +185,8 @@ async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<Op
     }
     let mut partitions: Vec<Vec<RecordBatch>> = vec![Vec::new(); running.len()];
     while let Some(done) = running.join_next().await {
-        let (at, batches) =
-            done.map_err(|e| Error::new(ErrorKind::Bug, "a part of the query panicked").because(e))?;
+        let (at, batches) = done
+            .map_err(|e| Error::new(ErrorKind::Bug, "a part of the query panicked").because(e))?;
         match batches.map_err(failed)? {
             Some(batches) => partitions[at] = batches,
             None => return Ok(None),
@@ -225,9 +234,12 @@ impl Kept {
 
 /// Texts that are views keep whole pages of files alive: those that are left are copied.
 fn compacted(batch: RecordBatch) -> Result<RecordBatch, DataFusionError> {
-    let columns = batch.columns().iter().map(|column| match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
-        _ => Arc::clone(column),
-    });
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            _ => Arc::clone(column),
+        });
     Ok(RecordBatch::try_new(batch.schema(), columns.collect())?)
 }

@@ -272,7 +272,10 @@ impl Session {
 
     /// What its queries have read up to now, if it is traced; else nothing.
     pub fn reads(&self) -> reads::Reads {
-        self.trace.as_ref().map(|trace| trace.reads()).unwrap_or_default()
+        self.trace
+            .as_ref()
+            .map(|trace| trace.reads())
+            .unwrap_or_default()
     }
 
     fn limited(
@@ -352,8 +355,12 @@ fn context(options: &SessionOptions, trace: Option<&reads::Trace>) -> Result<Ses
     settings.execution.parquet.reorder_filters = pruning;
     // Groups are many and small here, such as the requests or the Events of an object: aggregating each
     // partition first, only to aggregate again, costs more than it saves unless rows become much fewer.
-    settings.execution.skip_partial_aggregation_probe_rows_threshold = 10_000;
-    settings.execution.skip_partial_aggregation_probe_ratio_threshold = 0.5;
+    settings
+        .execution
+        .skip_partial_aggregation_probe_rows_threshold = 10_000;
+    settings
+        .execution
+        .skip_partial_aggregation_probe_ratio_threshold = 0.5;
     settings.execution.time_zone = Some(options.zone.name().to_owned());
     settings.optimizer.enable_dynamic_filter_pushdown = pruning;
     settings.optimizer.enable_topk_dynamic_filter_pushdown = pruning;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 
-pub use crate::table::search::Scanned;
 use crate::table::search::ScanLog;
+pub use crate::table::search::Scanned;
 
 /// What a session that is traced keeps.
 #[derive(Debug, Default)]
@@ -63,7 +63,9 @@ impl Reads {
         if plan.name() == "DataSourceExec"
             && let Some(metrics) = plan.metrics()
         {
-            metrics.iter().for_each(|metric| self.add_metric(metric.value()));
+            metrics
+                .iter()
+                .for_each(|metric| self.add_metric(metric.value()));
         }
         for below in plan.children() {
             self.add(below.as_ref());

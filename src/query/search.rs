@@ -100,7 +100,10 @@ impl FunctionRewrite for Rewrite {
         }
         let mut args = call.args;
         if args.len() != 1 {
-            return plan_err!("search() takes one text to find, not {} arguments", args.len());
+            return plan_err!(
+                "search() takes one text to find, not {} arguments",
+                args.len()
+            );
         }
         args.extend(texts(schema)?);
         let call = ScalarFunction::new_udf(Arc::clone(&self.matches), args);
@@ -117,14 +120,17 @@ fn texts(schema: &DFSchema) -> Result<Vec<Expr>> {
         return plan_err!(
             "search() looks into the rows of one table or view, not of {}: in a join, put it into \
              a query of its own, (SELECT … FROM audit WHERE search('…'))",
-            if relations.is_empty() { "none" } else { "several" }
+            match relations.len() {
+                0 => "none",
+                _ => "several",
+            }
         );
     }
-    let has = |name: &&str| schema.has_column_with_unqualified_name(name);
+    let has = |name: &&'static str| schema.has_column_with_unqualified_name(name);
     let told = TableName::ALL
         .into_iter()
         .map(TableName::searched_columns)
-        .find(|columns| !columns.is_empty() && columns.iter().all(|c| has(&c)));
+        .find(|columns| !columns.is_empty() && columns.iter().all(has));
     let is_searched = |field: &Field| match told {
         Some(columns) => columns.contains(&field.name().as_str()),
         None => !NOT_SAID.contains(&field.name().as_str()),

@@ -170,8 +170,9 @@ impl TableFiles {
             .iter()
             .position(|f| f.name() == "cluster");
         let names = at.and_then(|at| self.files.partition(at).as_string_opt::<i32>());
-        let is_one =
-            |file: usize| names.is_some_and(|n| n.is_valid(file) && clusters.contains(n.value(file)));
+        let is_one = |file: usize| {
+            names.is_some_and(|n| n.is_valid(file) && clusters.contains(n.value(file)))
+        };
         Self {
             seen: self.seen.iter().copied().filter(|f| is_one(*f)).collect(),
             ..self.clone()
@@ -569,7 +570,9 @@ impl Bodiless {
         let bodies = files.name().body_columns();
         let fields = files.schema.fields().iter();
         Self {
-            hidden: fields.map(|f| bodies.contains(&f.name().as_str())).collect(),
+            hidden: fields
+                .map(|f| bodies.contains(&f.name().as_str()))
+                .collect(),
             files,
         }
     }
@@ -622,13 +625,20 @@ impl TableProvider for Bodiless {
             Some(columns) => columns.clone(),
             None => (0..self.hidden.len()).collect(),
         };
-        let shown: Vec<usize> = columns.iter().copied().filter(|at| !self.hidden[*at]).collect();
+        let shown: Vec<usize> = columns
+            .iter()
+            .copied()
+            .filter(|at| !self.hidden[*at])
+            .collect();
         let filters: Vec<Expr> = filters
             .iter()
             .filter(|filter| !self.asks_hidden(filter))
             .cloned()
             .collect();
-        let below = self.files.scan(session, Some(&shown), &filters, limit).await?;
+        let below = self
+            .files
+            .scan(session, Some(&shown), &filters, limit)
+            .await?;
         if shown.len() == columns.len() {
             return Ok(below);
         }

@@ -46,7 +46,9 @@ fn of_binary(binary: &BinaryExpr, schema: &Schema) -> Option<Wanted> {
 fn of_equal(column: &Expr, value: &Expr, schema: &Schema) -> Option<Wanted> {
     let piece = Piece::whole(literal(value)?);
     let columns = columns_of(column, schema)?;
-    piece.holds_uuid().then_some(Wanted::Text { columns, piece })
+    piece
+        .holds_uuid()
+        .then_some(Wanted::Text { columns, piece })
 }
 
 fn of_list(list: &InList, schema: &Schema) -> Option<Wanted> {

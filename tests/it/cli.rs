@@ -211,7 +211,10 @@ async fn a_query_comes_from_argument_file_or_stdin() {
     assert!(told.contains("search index: not used"), "{told}");
     let asked = k.run(&["ask", "creates-by-user", "-o", "json", "--explain"]);
     assert!(asked.err.contains(" files opened"), "{}", asked.err);
-    assert_eq!(asked.out, k.run(&["ask", "creates-by-user", "-o", "json"]).out);
+    assert_eq!(
+        asked.out,
+        k.run(&["ask", "creates-by-user", "-o", "json"]).out
+    );
 }
 
 #[tokio::test]

@@ -53,7 +53,8 @@ fn uuid(n: u32) -> String {
 fn event(n: u32) -> String {
     // Rows are sorted by name, so what is rare stands in few blocks.
     let name = format!("web-{:05}", n / 4);
-    let applied = json!({"image": format!("nginx:1.{}", n / 997), "args": ["--log=\"a<b\"", "c:\\dir"]});
+    let applied =
+        json!({"image": format!("nginx:1.{}", n / 997), "args": ["--log=\"a<b\"", "c:\\dir"]});
     let mut note = format!("step {} of the Rollout & more\nÜber uns", n / 1009);
     if n % RARE == RARE - 1 {
         note.push_str(" <Zwölf \"Quokkas\"> \u{212a}iwi");
@@ -67,7 +68,12 @@ fn event(n: u32) -> String {
         },
         "note": note,
     });
-    let time = format!("2026-11-20T{:02}:{:02}:{:02}", n / 3600 % 24, n / 60 % 60, n % 60);
+    let time = format!(
+        "2026-11-20T{:02}:{:02}:{:02}",
+        n / 3600 % 24,
+        n / 60 % 60,
+        n % 60
+    );
     let mut event = json!({
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
@@ -192,7 +198,10 @@ fn filters() -> Vec<(String, usize)> {
         ("response_object LIKE '%Zw_lf%Quokkas%'".to_owned(), 1),
         ("response_object LIKE '%uokka\\%%'".to_owned(), 0),
         ("strpos(response_object, 'Quokka') > 0".to_owned(), 1),
-        ("text_matches('nginx:1.13\"', response_object)".to_owned(), 997),
+        (
+            "text_matches('nginx:1.13\"', response_object)".to_owned(),
+            997,
+        ),
         (format!("text_matches('{one}', response_object, name)"), 4),
         (format!("search('{}')", &one[4..30]), 4),
         (format!("audit_id = '{id}'"), 1),
@@ -201,8 +210,14 @@ fn filters() -> Vec<(String, usize)> {
         (format!("search('quokka') OR audit_id = '{id}'"), 2),
         ("search('quokka') OR verb = 'get'".to_owned(), 1),
         ("search('quokka') AND NOT search('zwölf')".to_owned(), 0),
-        ("search('system:authenticated') AND search('quokka')".to_owned(), 1),
-        ("search('dev system:auth') AND search('web-00003')".to_owned(), 4),
+        (
+            "search('system:authenticated') AND search('quokka')".to_owned(),
+            1,
+        ),
+        (
+            "search('dev system:auth') AND search('web-00003')".to_owned(),
+            4,
+        ),
         ("search('no such text')".to_owned(), 0),
     ]
 }
@@ -243,11 +258,20 @@ fn rows_are_left_out() {
             assert!(scan.rows_left <= 3 * 4096, "{filter}: {scan:?}");
             let (_, whole) = answer(&archives.plain, filter).await;
             if filter.contains("response_object") {
-                assert!(reads.bytes < whole.bytes, "{filter}: {} of {}", reads.bytes, whole.bytes);
+                assert!(
+                    reads.bytes < whole.bytes,
+                    "{filter}: {} of {}",
+                    reads.bytes,
+                    whole.bytes
+                );
             }
             // The event in question is in the file without an index, too.
             let (_, mixed) = answer(&archives.mixed, filter).await;
-            assert_eq!((mixed.scans[0].searched, mixed.scans[0].opened), (1, 2), "{filter}");
+            assert_eq!(
+                (mixed.scans[0].searched, mixed.scans[0].opened),
+                (1, 2),
+                "{filter}"
+            );
         }
         // A file in which it does not stand is not opened.
         let folder = tempfile::tempdir().unwrap();
@@ -306,8 +330,18 @@ async fn indexed_file(archive: &Path) -> (PathBuf, search_index::Place) {
     let root = files.url().to_file_path().unwrap();
     let path = root.join(files.path(0).unwrap().as_ref());
     let reader = SerializedFileReader::new(fs::File::open(&path).unwrap()).unwrap();
-    let keys = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
-    let value = keys.iter().find(|k| k.key == search_index::KEY).unwrap().value.clone();
+    let keys = reader
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap()
+        .clone();
+    let value = keys
+        .iter()
+        .find(|k| k.key == search_index::KEY)
+        .unwrap()
+        .value
+        .clone();
     let place = search_index::Place::parse(&value.unwrap(), files.size(0)).unwrap();
     (path, place)
 }
@@ -354,8 +388,15 @@ fn texts_of_the_data_are_found_as_without_the_index() {
     let archives = &*ARCHIVES;
     let open = |archive: &Path| archives.runtime.block_on(session(archive, Pruning::On));
     let (indexed, mixed) = (open(&archives.optimized), open(&archives.mixed));
-    let plain = archives.runtime.block_on(session(&archives.plain, Pruning::Off));
-    let piece = (0..EVENTS, any::<prop::sample::Index>(), 3..60_usize, any::<bool>());
+    let plain = archives
+        .runtime
+        .block_on(session(&archives.plain, Pruning::Off));
+    let piece = (
+        0..EVENTS,
+        any::<prop::sample::Index>(),
+        3..60_usize,
+        any::<bool>(),
+    );
     let mut runner = TestRunner::new(Config::with_cases(40));
     let checked = runner.run(&piece, |(n, at, length, upper)| {
         let line = event(n);
@@ -365,13 +406,17 @@ fn texts_of_the_data_are_found_as_without_the_index() {
         let text = if upper { text.to_uppercase() } else { text };
         let quoted = text.replace('\'', "''");
         // Escaped for LIKE, whose backslash stands for itself only when doubled.
-        let pattern = quoted.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+        let pattern = quoted
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
         for filter in [
             format!("search('{quoted}')"),
             format!("response_object LIKE '%{pattern}%'"),
             format!("contains(request_uri, '{quoted}')"),
         ] {
-            let sql = format!("SELECT count(*) FROM audit WHERE date = '2026-11-20' AND ({filter})");
+            let sql =
+                format!("SELECT count(*) FROM audit WHERE date = '2026-11-20' AND ({filter})");
             let expected = archives.runtime.block_on(number(&plain, &sql));
             let found = archives.runtime.block_on(number(&indexed, &sql));
             prop_assert_eq!(found, expected, "{}", &filter);

@@ -93,10 +93,7 @@ impl Piece {
         };
         for shifted in 1..text.len() + UUID_BYTES {
             // Where the UUID begins, plus its length.
-            let (from, to) = (
-                shifted.saturating_sub(UUID_BYTES),
-                shifted.min(text.len()),
-            );
+            let (from, to) = (shifted.saturating_sub(UUID_BYTES), shifted.min(text.len()));
             let fits = (from..to).all(|at| fits_uuid(at + UUID_BYTES - shifted, text[at]));
             let before = shifted.checked_sub(UUID_BYTES + 1);
             if !fits || !edge(before) || !edge(Some(shifted)) {
@@ -156,12 +153,16 @@ fn grams(text: &[u8], known: &[bool]) -> BTreeSet<usize> {
     let word = |at: usize| {
         let both = known.get(at..at + 2)?;
         let four = text.get(at..)?.first_chunk::<4>()?;
-        (both == [true, true]).then(|| gram_of_word(*four)).flatten()
+        (both == [true, true])
+            .then(|| gram_of_word(*four))
+            .flatten()
     };
     let three = |at: usize| {
         let implied = word(at).is_some() || at.checked_sub(1).and_then(word).is_some();
         let three = text.get(at..)?.first_chunk::<3>()?;
-        (known[at] && !implied).then(|| gram_of_three(*three)).flatten()
+        (known[at] && !implied)
+            .then(|| gram_of_three(*three))
+            .flatten()
     };
     (0..text.len())
         .flat_map(|at| [word(at), three(at)])
