@@ -91,7 +91,17 @@ fn a_uuid_is_found_whole_and_in_pieces() {
     let texts = [UUID, &named, &upper, &touched, other, &joined, "none"];
     assert_eq!(
         blocks(&texts, 1, UUID),
-        [true, true, true, true, false, false, false]
+        [true, true, true, true, false, true, false],
+        "a letter may touch it: all that is known then is what stands around its dashes"
+    );
+    let (bytes, directory) = index(&texts, 1, 7);
+    let whole = Wanted::Text {
+        columns: vec!["text".to_owned()],
+        piece: Piece::whole(UUID),
+    };
+    assert_eq!(
+        ask(&bytes, &directory, &whole).unwrap(),
+        [true, true, true, false, false, false, false]
     );
     assert_eq!(
         blocks(&texts, 1, &format!("pvc-{UUID}")),
