@@ -21,7 +21,8 @@
 --   stands there in another form, such as \u003c for <
 -- column cluster: the cluster
 -- column audit_id: for `kolumn ask event --audit-id`
--- cost: reads the bodies and log entries of the window; narrow it with --since, --until, --namespace or --resource
+-- cost: reads the bodies and log entries of the window, after `kolumn optimize` only where the text may stand; narrow it with
+--   --since, --until, --namespace or --resource
 -- example: kolumn ask search --text azure-vote
 
 -- A filter by user, resource or verb leaves log entries out. Polled samples (`inventory`) are not searched:
@@ -45,14 +46,7 @@ found AS (
       AND ($namespace IS NULL OR namespace = $namespace)
       AND ($resource IS NULL OR resource = $resource)
       AND ($verb IS NULL OR verb = $verb)
-      AND text_matches(
-          $text,
-          request_uri, request_object, response_object, username, impersonated_user, user_agent,
-          array_to_string(user_groups, ' '), user_uid, user_extra,
-          array_to_string(source_ips, ' '), resource, subresource, namespace, name, object_uid,
-          resource_version, api_group, api_version, response_status, annotations, verb, level,
-          stage, audit_id, extra, legacy_line, envelope
-      )
+      AND search($text)
     ORDER BY
         CASE WHEN $oldest THEN stage_timestamp END,
         CASE WHEN NOT $oldest THEN stage_timestamp END DESC,
@@ -74,7 +68,7 @@ written AS (
       AND $user IS NULL
       AND $resource IS NULL
       AND $verb IS NULL
-      AND text_matches($text, record, component, source_node, source_pod)
+      AND search($text)
     ORDER BY
         CASE WHEN $oldest THEN time END,
         CASE WHEN NOT $oldest THEN time END DESC,

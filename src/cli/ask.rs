@@ -3,20 +3,23 @@
 //! were not logged, what the window covers when nothing was found.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::builder::StyledStr;
 use clap::error::ErrorKind as ClapKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::explain;
 use super::plan::{LimitArgs, OutputArgs, Plan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::chart::Axes;
 use crate::output::{self, Format, Output, terminal};
 use crate::query::question::{self, Absent, Param, ParamKind, Question, Value, Values};
-use crate::query::{Answer, Session};
+use crate::query::{Answer, Session, SessionOptions};
 use crate::table::Archive;
 
 const NO_CHART: &str = "no-chart";
+const EXPLAIN: &str = "explain";
 
 /// What was typed after `ask`.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +82,12 @@ pub fn with_questions(ask: Command, questions: &[Question]) -> Command {
 }
 
 fn question_command(question: &Question) -> Command {
-    let command = Command::new(question.name.clone()).args(flags(question));
+    let explain = Arg::new(EXPLAIN).long(EXPLAIN).action(ArgAction::SetTrue);
+    let command = Command::new(question.name.clone())
+        .args(flags(question))
+        .arg(explain.help(
+        "Say on stderr what was read for the answer: files and bytes of how many, what was skipped",
+    ));
     // The title comes last: each group of flags brings a description of its own.
     LimitArgs::augment_args(OutputArgs::augment_args(command))
         .about(question.title.clone())
@@ -209,16 +217,24 @@ pub async fn run(args: AskArgs, plan: &Plan, questions: &[Question]) -> Result<E
     let question = question::find(questions, &name)?;
     let values = question.complete(given(question, &matches, plan)?, &plan.times())?;
     let read = |e: clap::Error| Error::new(ErrorKind::Bug, e.kind().to_string());
-    let limits = plan.session(&LimitArgs::from_arg_matches(&matches).map_err(read)?)?;
+    let explained = matches.get_flag(EXPLAIN);
+    let options = SessionOptions {
+        traced: explained,
+        ..plan.session(&LimitArgs::from_arg_matches(&matches).map_err(read)?)?
+    };
     let output = plan.output(&OutputArgs::from_arg_matches(&matches).map_err(read)?);
     let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
-    let session = Session::open(&archive, &limits).await?;
+    let started = Instant::now();
+    let session = Session::open(&archive, &options).await?;
     if plan.verbose > 0 {
         terminal::note(&question.to_sql(&values)?);
     }
     let answer = question.ask(&session, &values).await?;
     let bare = question.chart.is_some() && matches.get_flag(NO_CHART);
     let rows = show(question, &values, answer, &output, bare).await?;
+    if explained {
+        explain::tell(&session, started.elapsed());
+    }
     for note in question.notes(&session, &values, rows).await? {
         terminal::note(&format!("note: {note}"));
     }

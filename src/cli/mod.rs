@@ -6,6 +6,7 @@
 pub mod ask;
 pub mod config;
 pub mod demo;
+mod explain;
 pub mod export;
 pub mod ingest;
 mod ingest_metrics;

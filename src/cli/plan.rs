@@ -232,6 +232,7 @@ impl Plan {
                 Pruning::On
             },
             partitions: args.partitions,
+            traced: false,
         })
     }
 

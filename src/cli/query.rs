@@ -3,13 +3,15 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 
+use super::explain;
 use super::plan::{LimitArgs, OutputArgs, Plan};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::output::{self, terminal};
-use crate::query::Session;
+use crate::query::{Session, SessionOptions};
 use crate::table::Archive;
 
 /// Arguments of `kolumn query`.
@@ -21,7 +23,7 @@ pub struct QueryArgs {
     /// Read the query from this file
     #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
     file: Option<PathBuf>,
-    /// Show how the query would be answered instead of answering it
+    /// Say on stderr what was read for the answer: files and bytes of how many, what was skipped
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -56,12 +58,16 @@ pub async fn run(args: QueryArgs, plan: &Plan) -> Result<ExitCode> {
         return Err(Error::new(ErrorKind::Usage, "the query is empty"));
     }
     let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
-    let session = Session::open(&archive, &plan.session(&args.limits)?).await?;
-    let answer = if args.explain {
-        session.query(&format!("EXPLAIN {sql}")).await?
-    } else {
-        session.query(&sql).await?
+    let started = Instant::now();
+    let options = SessionOptions {
+        traced: args.explain,
+        ..plan.session(&args.limits)?
     };
+    let session = Session::open(&archive, &options).await?;
+    let answer = session.query(&sql).await?;
     output::write(answer.schema, answer.batches, &plan.output(&args.output)).await?;
+    if args.explain {
+        explain::tell(&session, started.elapsed());
+    }
     Ok(ExitCode::SUCCESS)
 }

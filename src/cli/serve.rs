@@ -209,6 +209,7 @@ fn options(args: &ServeArgs, plan: &Plan) -> Result<(ServeOptions, SessionOption
         zone: plan.zone,
         pruning: Pruning::On,
         partitions: None,
+        traced: false,
     };
     Ok((serve, session))
 }

@@ -2,6 +2,7 @@
 //! the same bytes (K7).
 
 pub mod properties;
+pub mod search_index;
 pub mod statistics;
 pub mod stream;
 pub mod write;

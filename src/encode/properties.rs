@@ -24,8 +24,8 @@ pub const REST_ZSTD_LEVEL: i32 = 9;
 /// value, so that `kolumn optimize` writes older files again.
 pub const REST_TAG: &str = "rest";
 
-/// The present value of [`REST_TAG`].
-pub const REST_LAYOUT: &str = "1";
+/// The present value of [`REST_TAG`]; 2: with a search index.
+pub const REST_LAYOUT: &str = "2";
 
 /// Rows of a row group at most: large enough that bodies of one object stay together, small enough
 /// that two cores share a file and pruning by row group still skips something.

@@ -1,5 +1,6 @@
 //! Rows that come in order, batch by batch, into one Parquet file in memory, with the statistics
-//! that the log holds of it. For files of more rows than fit into memory decoded.
+//! that the log holds of it and, if wanted, a search index before the footer. For files of more rows
+//! than fit into memory decoded.
 
 use std::sync::{
     Arc, Mutex,
@@ -19,6 +20,7 @@ use parquet::{
 
 use crate::{
     encode::{
+        search_index,
         statistics::StatisticsBuilder,
         write::{EncodedFile, Task, tasks_of},
     },
@@ -37,6 +39,7 @@ pub struct FileWriter {
     group_rows_max: usize,
     threads: usize,
     statistics: StatisticsBuilder,
+    index: Option<search_index::Builder>,
     order: OrderCheck,
     rows: usize,
 }
@@ -79,9 +82,17 @@ impl FileWriter {
             group_rows_max: properties.max_row_group_row_count().unwrap_or(usize::MAX),
             threads,
             statistics: StatisticsBuilder::new(table),
+            index: None,
             order: OrderCheck::new(table)?,
             rows: 0,
         })
+    }
+
+    /// Puts a search index of all rows into the file.
+    #[must_use]
+    pub fn with_search_index(mut self) -> Self {
+        self.index = Some(search_index::Builder::new(&self.schema));
+        self
     }
 
     /// Appends rows, whose columns are those of [`row_schema`].
@@ -113,20 +124,26 @@ impl FileWriter {
         Ok(())
     }
 
-    /// Encodes the columns side by side.
+    /// Encodes the columns, and indexes their text, side by side.
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         let schema = &self.schema;
         let columns: Vec<Mutex<&mut Task>> = self.columns.iter_mut().map(Mutex::new).collect();
-        // The bodies take longest: begun first, so that no thread is left alone with one at the end.
-        let mut order: Vec<usize> = (0..columns.len()).collect();
-        order.sort_by_key(|c| !schema.field(*c).name().ends_with("_object"));
+        let index = self.index.as_mut().map(Mutex::new);
+        // What takes longest is begun first, so that no thread is left alone with it at the end: the
+        // index (`None`), then the bodies.
+        let mut order: Vec<Option<usize>> = (0..columns.len()).map(Some).collect();
+        order.sort_by_key(|c| c.is_some_and(|c| !schema.field(c).name().ends_with("_object")));
+        order.insert(0, None);
         let next = AtomicUsize::new(0);
+        let poisoned = || Error::new(ErrorKind::Bug, "a column was not encoded");
         let work = || -> Result<()> {
-            while let Some(column) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut task = columns[*column]
-                    .lock()
-                    .map_err(|_| Error::new(ErrorKind::Bug, "a column was not encoded"))?;
-                task.write(schema, batch.column(*column))?;
+            while let Some(part) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Some(column) = part {
+                    let mut task = columns[*column].lock().map_err(|_| poisoned())?;
+                    task.write(schema, batch.column(*column))?;
+                } else if let Some(index) = &index {
+                    index.lock().map_err(|_| poisoned())?.push(batch);
+                }
             }
             Ok(())
         };
@@ -151,7 +168,29 @@ impl FileWriter {
             }
         }
         group.close().context(act)?;
+        if let Some(index) = &mut self.index {
+            index.end_row_group();
+        }
         self.group_rows = 0;
+        Ok(())
+    }
+
+    /// Puts the index where only the footer's key leads to.
+    fn write_index(&mut self) -> Result<()> {
+        let Some(index) = self.index.take() else {
+            return Ok(());
+        };
+        let (bytes, directory) = index.finish()?;
+        let place = search_index::Place {
+            offset: self.writer.bytes_written() as u64,
+            directory: directory as u64,
+            length: bytes.len() as u64,
+        };
+        self.writer
+            .write_all(&bytes)
+            .context("cannot write a search index")?;
+        self.writer
+            .append_key_value_metadata(KeyValue::new(search_index::KEY.to_owned(), place.value()));
         Ok(())
     }
 
@@ -174,6 +213,7 @@ impl FileWriter {
         if self.group_rows > 0 {
             self.end_group()?;
         }
+        self.write_index()?;
         self.writer.append_key_value_metadata(KeyValue::new(
             "kolumn.rewrite".to_owned(),
             writer_id.to_owned(),

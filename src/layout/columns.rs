@@ -131,6 +131,44 @@ impl TableName {
         }
     }
 
+    /// The columns that hold every text of a record: other text columns were read from these, or tell
+    /// where it came from. Empty: the table is not searched.
+    pub fn searched_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Audit => &[
+                "request_uri",
+                "request_object",
+                "response_object",
+                "username",
+                "impersonated_user",
+                "user_agent",
+                "user_groups",
+                "user_uid",
+                "user_extra",
+                "source_ips",
+                "resource",
+                "subresource",
+                "namespace",
+                "name",
+                "object_uid",
+                "resource_version",
+                "api_group",
+                "api_version",
+                "response_status",
+                "annotations",
+                "verb",
+                "level",
+                "stage",
+                "audit_id",
+                "extra",
+                "legacy_line",
+                "envelope",
+            ],
+            Self::Component => &["record", "component", "source_node", "source_pod"],
+            Self::Inventory | Self::Rejected | Self::Ledger => &[],
+        }
+    }
+
     /// The Arrow schema of the whole table: partition columns, then the columns of a file.
     pub fn schema(self) -> SchemaRef {
         static SCHEMAS: LazyLock<[SchemaRef; 5]> =

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod build;
 pub mod columns;
 pub mod component;
+pub mod forms;
 pub mod inventory;
 pub mod partition;
 pub mod sort;

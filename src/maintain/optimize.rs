@@ -390,7 +390,7 @@ impl Partition<'_> {
     /// As many runs as memory allows, smallest first.
     async fn plan(&self, mut runs: Vec<InputRun>) -> Result<Pass> {
         let memory = self.options.memory_bytes;
-        let budget = memory.saturating_sub(self.file_bytes() + BASE_BYTES);
+        let budget = memory.saturating_sub(self.held_bytes() + BASE_BYTES);
         let (mut bytes, mut rows, mut fits) = (0, usize::MAX, 0);
         for run in &runs {
             let needs = merge::needs(self.archive, run).await?;
@@ -410,9 +410,17 @@ impl Partition<'_> {
         })
     }
 
-    /// A file is held in memory until it is complete.
     fn file_bytes(&self) -> usize {
         self.options.file_bytes.min(self.options.memory_bytes / 4)
+    }
+
+    /// A file is held in memory until it is complete. What its index is built from takes about 40 bytes
+    /// a row, no more than the row takes in the file.
+    fn held_bytes(&self) -> usize {
+        match self.table.searched_columns() {
+            [] => self.file_bytes(),
+            _ => 2 * self.file_bytes(),
+        }
     }
 
     /// Reads what the runs hold beside bodies: their rows, and the fuller copies of events.
@@ -467,7 +475,7 @@ impl Partition<'_> {
             self.table,
             &pass.runs,
             pass.batch_rows,
-            memory.saturating_sub(self.file_bytes() + BASE_BYTES),
+            memory.saturating_sub(self.held_bytes() + BASE_BYTES),
         )?;
         while let Some(batch) = rows
             .try_next()
@@ -519,13 +527,7 @@ impl Sink<'_> {
         let limit = self.partition.file_bytes();
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
-            // The last row group may go beyond the limit.
-            None => FileWriter::new(
-                self.partition.table,
-                &self.properties,
-                limit + limit / 4,
-                self.partition.options.threads,
-            )?,
+            None => self.begin_file(limit)?,
         };
         let rows = batch.num_rows();
         let encoded = tokio::task::spawn_blocking(move || {
@@ -542,6 +544,19 @@ impl Sink<'_> {
             self.end_file().await?;
         }
         Ok(())
+    }
+
+    fn begin_file(&self, limit: usize) -> Result<FileWriter> {
+        let table = self.partition.table;
+        // The last row group may go beyond the limit.
+        let room = limit + limit / 4;
+        let threads = self.partition.options.threads;
+        let writer = FileWriter::new(table, &self.properties, room, threads)?;
+        // A run that is merged again needs none.
+        Ok(match self.is_last && !table.searched_columns().is_empty() {
+            true => writer.with_search_index(),
+            false => writer,
+        })
     }
 
     async fn end_file(&mut self) -> Result<()> {

@@ -4,7 +4,6 @@
 //! span for people. Both are pure: same arguments, same answer.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StringViewArray};
@@ -14,6 +13,8 @@ use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use crate::layout::forms::forms;
 
 /// Every function of ours, ready to register.
 pub(super) fn all() -> Vec<ScalarUDF> {
@@ -126,21 +127,8 @@ const REMEMBERED_BYTES_MIN: u32 = 128;
 
 impl Needle {
     fn new(text: &str) -> Self {
-        // Bodies are JSON text: a quote in a value stands there as \", and Go writes < > & as \u003c…
-        let mut forms: Vec<String> = vec![text.to_lowercase()];
-        for html in [Html::Escaped, Html::Plain] {
-            let once = json_escaped(text, html);
-            // JSON inside a string of JSON, such as the last-applied annotation.
-            let twice = json_escaped(&once, Html::Plain);
-            for form in [once, twice] {
-                let form = form.to_lowercase();
-                if !forms.contains(&form) {
-                    forms.push(form);
-                }
-            }
-        }
         Self {
-            forms: forms.iter().map(|f| Form::new(f)).collect(),
+            forms: forms(text).iter().map(|f| Form::new(f)).collect(),
         }
     }
 
@@ -185,33 +173,6 @@ impl Needle {
             };
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Html {
-    Escaped,
-    Plain,
-}
-
-fn json_escaped(text: &str, html: Html) -> String {
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '"' => escaped.push_str("\\\""),
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '\r' => escaped.push_str("\\r"),
-            '\t' => escaped.push_str("\\t"),
-            '<' | '>' | '&' if html == Html::Escaped => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            c if u32::from(c) < 0x20 => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// One lower-case text to find.

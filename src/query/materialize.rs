@@ -165,7 +165,7 @@ async fn answer(session: &Session, query: Query, parts: &mut Parts) -> Result<Op
         .await?;
     let failed = |e: DataFusionError| sql_error(&e);
     let state = session.context.state();
-    let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
+    let physical = session.planned(&state, &plan).await?;
     let schema = physical.schema();
     let task = Arc::new(TaskContext::from(&state));
     let memory = MemoryConsumer::new("rows of a part of the query").register(task.memory_pool());

@@ -16,7 +16,9 @@ mod json_pretty;
 mod local_time;
 mod materialize;
 pub mod question;
+pub mod reads;
 mod revisions;
+mod search;
 mod share;
 mod shared;
 pub mod time;
@@ -35,7 +37,7 @@ use datafusion::catalog::SchemaProvider;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, disk_manager::DiskManagerBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -77,6 +79,8 @@ pub struct SessionOptions {
     pub pruning: Pruning,
     /// Partitions read side by side; `None`: as many as cores.
     pub partitions: Option<NonZeroUsize>,
+    /// Keep what queries read, for [`Session::reads`].
+    pub traced: bool,
 }
 
 impl Default for SessionOptions {
@@ -87,6 +91,7 @@ impl Default for SessionOptions {
             zone: Tz::UTC,
             pruning: Pruning::On,
             partitions: None,
+            traced: false,
         }
     }
 }
@@ -112,6 +117,7 @@ pub struct Session {
     rows_max: Option<u64>,
     zone: Tz,
     shown: shared::Shown,
+    trace: Option<Arc<reads::Trace>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -243,14 +249,35 @@ impl Session {
 
     async fn start(&self, plan: &LogicalPlan) -> Result<(SchemaRef, SendableRecordBatchStream)> {
         let state = self.context.state();
-        let physical = state
-            .create_physical_plan(plan)
-            .await
-            .map_err(|e| sql_error(&e))?;
+        let physical = self.planned(&state, plan).await?;
         let task = Arc::new(TaskContext::from(&state));
         let schema = physical.schema();
         let stream = execute_stream(physical, task).map_err(|e| sql_error(&e))?;
         Ok((schema, stream))
+    }
+
+    /// The physical plan of what is about to run.
+    async fn planned(
+        &self,
+        state: &SessionState,
+        plan: &LogicalPlan,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let physical = state
+            .create_physical_plan(plan)
+            .await
+            .map_err(|e| sql_error(&e))?;
+        if let Some(trace) = &self.trace {
+            trace.add(&physical);
+        }
+        Ok(physical)
+    }
+
+    /// What its queries have read up to now, if it is traced; else nothing.
+    pub fn reads(&self) -> reads::Reads {
+        self.trace
+            .as_ref()
+            .map(|trace| trace.reads())
+            .unwrap_or_default()
     }
 
     fn limited(
@@ -309,7 +336,7 @@ fn read_only(plan: &LogicalPlan) -> Result<()> {
         })
 }
 
-fn context(options: &SessionOptions) -> Result<SessionContext> {
+fn context(options: &SessionOptions, trace: Option<&reads::Trace>) -> Result<SessionContext> {
     let pruning = options.pruning == Pruning::On;
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
@@ -320,6 +347,9 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
         .with_collect_statistics(pruning);
     if let Some(partitions) = options.partitions {
         config = config.with_target_partitions(partitions.get());
+    }
+    if let Some(trace) = trace {
+        config = config.with_extension(trace.scans());
     }
     let settings = config.options_mut();
     // Late materialisation: bodies are read only for rows that the other filters let through.
@@ -351,6 +381,7 @@ fn context(options: &SessionOptions) -> Result<SessionContext> {
     }
     context.register_udwf(revisions::window_function());
     context.add_analyzer_rule(Arc::new(local_time::LocalTime));
+    search::register(&mut context).map_err(|e| sql_error(&e))?;
     Ok(context)
 }
 

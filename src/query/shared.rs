@@ -19,6 +19,7 @@ use datafusion::prelude::SessionContext;
 use tokio::time::Instant;
 use url::Position;
 
+use super::reads::Trace;
 use super::share::Share;
 use super::{CATALOG, Listed, PARTS_CATALOG, SCHEMA, Session, SessionOptions, sql_error, views};
 use crate::error::{Error, ErrorKind, Result};
@@ -64,6 +65,7 @@ pub(super) struct Shown {
 pub struct Sessions {
     archive: Archive,
     options: SessionOptions,
+    trace: Option<Arc<Trace>>,
     base: SessionContext,
     refresh: Duration,
     schemas: Vec<(String, Arc<dyn SchemaProvider>)>,
@@ -86,7 +88,8 @@ impl Sessions {
     /// # Errors
     /// `Bug` when functions cannot be registered.
     pub fn new(archive: &Archive, options: &SessionOptions) -> Result<Self> {
-        let base = super::context(options)?;
+        let trace = options.traced.then(Arc::<Trace>::default);
+        let base = super::context(options, trace.as_deref())?;
         let root = &archive.url()[..Position::BeforePath];
         let store_url = url::Url::parse(root)
             .map_err(|e| Error::new(ErrorKind::Bug, format!("odd store {root}")).because(e))?;
@@ -94,6 +97,7 @@ impl Sessions {
         Ok(Self {
             archive: archive.clone(),
             options: options.clone(),
+            trace,
             base,
             refresh: Duration::ZERO,
             schemas: Vec::new(),
@@ -181,6 +185,7 @@ impl Sessions {
             rows_max: asker.rows_max,
             zone: asker.zone.unwrap_or(self.options.zone),
             shown,
+            trace: self.trace.clone(),
         })
     }
 

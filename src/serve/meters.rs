@@ -121,13 +121,15 @@ impl Meters {
 
     fn write(&self, text: &mut String, memory_held: usize) -> std::fmt::Result {
         type Read = fn(&Counts) -> i128;
+        /// Name, type and help, and the series by their labels.
+        type Family<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, Read)]);
         fn total(counter: &AtomicU64) -> i128 {
             i128::from(counter.load(Ordering::Relaxed))
         }
         fn level(gauge: &AtomicI64) -> i128 {
             i128::from(gauge.load(Ordering::Relaxed))
         }
-        let families: [(&str, &str, &str, &[(&str, Read)]); 6] = [
+        let families: [Family<'_>; 6] = [
             (
                 "connections",
                 "gauge",

@@ -7,6 +7,8 @@
 
 pub mod log;
 pub mod provider;
+pub mod search;
+mod wanted;
 
 use std::sync::Arc;
 

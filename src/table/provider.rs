@@ -1,7 +1,8 @@
 //! One version of a Delta table as a DataFusion table. In: the list of its files. Out: a stock
 //! `DataSourceExec` over the files that a query may need, so plans need no code of ours to run
-//! elsewhere. Files are skipped by partition values and by the bounds in the log; row groups, pages
-//! and rows by the Parquet source. Order is declared only for files whose tag says they are sorted.
+//! elsewhere. Files are skipped by partition values and by the bounds in the log; files, row groups and
+//! rows by search indexes where a filter looks for text; row groups, pages and rows by the Parquet
+//! source. Order is declared only for files whose tag says they are sorted.
 //! Filters are always `Inexact`: skipping is conservative, DataFusion checks every row again.
 //! Column order is the table's (partition columns first); Parquet's is the file's, then partitions.
 
@@ -26,7 +27,9 @@ use datafusion::common::{
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, ParquetAccessPlan,
+};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -39,11 +42,14 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStore};
 use serde_json::value::RawValue;
 use url::Position;
 
 use super::log::{FileList, FileStatistics, corrupt};
+use super::search::{Directories, ScanLog, Scanned, Searcher};
+use super::wanted::wanted;
+use crate::encode::properties::REST_TAG;
 use crate::error::Result;
 use crate::layout::columns::TableName;
 
@@ -113,7 +119,11 @@ pub struct TableFiles {
     schema: SchemaRef,
     partition_fields: Vec<FieldRef>,
     store_url: ObjectStoreUrl,
+    directories: Arc<Directories>,
 }
+
+/// A file that a scan opens, and which of its rows; `None`: all.
+type Opened = (usize, Option<ParquetAccessPlan>);
 
 /// Sums over the active files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -148,6 +158,7 @@ impl TableFiles {
             schema: query_schema(name),
             partition_fields,
             store_url,
+            directories: Arc::default(),
         })
     }
 
@@ -268,6 +279,66 @@ impl TableFiles {
         Ok(chosen(found, kept))
     }
 
+    /// Asks the search indexes of files which of them, and which of their rows, are left. Only files
+    /// that were written for rest have one: the footers of others are not read for it.
+    async fn searched(
+        &self,
+        kept: Vec<usize>,
+        filters: &[Expr],
+        store: &Arc<dyn ObjectStore>,
+        session: &dyn Session,
+    ) -> datafusion::error::Result<(Vec<Opened>, Scanned)> {
+        let size = self.size();
+        let mut scanned = Scanned {
+            table: self.name().as_str(),
+            files: size.files,
+            bytes: size.bytes,
+            opened: kept.len(),
+            searched: 0,
+            left_out: 0,
+            rows: 0,
+            rows_left: 0,
+            index_bytes: 0,
+        };
+        let wanted = wanted(filters, &self.schema);
+        if self.pruning == Pruning::Off || wanted.is_vague() {
+            let all = kept.into_iter().map(|file| (file, None));
+            return Ok((all.collect(), scanned));
+        }
+        let is_at_rest = |file: &usize| self.files.tag(*file, REST_TAG).is_some();
+        let (at_rest, others): (Vec<usize>, Vec<usize>) = kept.into_iter().partition(is_at_rest);
+        let searcher = Searcher {
+            store: Arc::clone(store),
+            footers: session
+                .runtime_env()
+                .cache_manager
+                .get_file_metadata_cache(),
+            directories: Arc::clone(&self.directories),
+            partition_columns: self.name().partition_columns(),
+            wanted: Arc::new(wanted),
+        };
+        let metas = at_rest.iter().map(|file| self.meta(*file));
+        let said = searcher.ask(metas.collect::<Result<_, _>>()?).await;
+        let mut opened: Vec<Opened> = others.into_iter().map(|file| (file, None)).collect();
+        for (file, said) in at_rest.into_iter().zip(said) {
+            let Some(said) = said else {
+                opened.push((file, None));
+                continue;
+            };
+            scanned.searched += 1;
+            scanned.left_out += usize::from(said.plan.is_none());
+            scanned.rows += said.rows;
+            scanned.rows_left += said.rows_left;
+            scanned.index_bytes += said.bytes_read;
+            if said.plan.is_some() {
+                opened.push((file, said.plan));
+            }
+        }
+        opened.sort_unstable_by_key(|(file, _)| *file);
+        scanned.opened = opened.len();
+        Ok((opened, scanned))
+    }
+
     fn file_fields(&self) -> SchemaRef {
         Arc::new(Schema::new(
             self.schema.fields()[self.partition_fields.len()..].to_vec(),
@@ -286,47 +357,55 @@ impl TableFiles {
 
     fn groups(
         &self,
-        kept: &[usize],
+        kept: Vec<Opened>,
         target: usize,
     ) -> datafusion::error::Result<(Vec<FileGroup>, bool)> {
         let sorted =
-            kept.len() <= SORTED_FILES_MAX && kept.iter().all(|f| self.files.is_sorted(*f));
+            kept.len() <= SORTED_FILES_MAX && kept.iter().all(|(f, _)| self.files.is_sorted(*f));
         let count = if sorted {
             kept.len()
         } else {
             kept.len().min(target.max(1))
         };
         let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); count];
-        for file in kept {
+        for (file, plan) in kept {
             // The emptiest group gets the next file; with one group a file, an empty one is first.
             if let Some(group) = groups
                 .iter_mut()
                 .min_by_key(|(bytes, files)| (*bytes, files.len()))
             {
-                group.0 += self.files.size(*file).max(1);
-                group.1.push(self.partitioned(*file)?);
+                group.0 += self.files.size(file).max(1);
+                let partitioned = self.partitioned(file)?;
+                group.1.push(match plan {
+                    Some(plan) => partitioned.with_extension(plan),
+                    None => partitioned,
+                });
             }
         }
         let groups = groups.into_iter().map(|(_, files)| FileGroup::new(files));
         Ok((groups.collect(), sorted))
     }
 
-    fn partitioned(&self, file: usize) -> datafusion::error::Result<PartitionedFile> {
+    /// A file as the store knows it, always the same: footers are remembered by it.
+    fn meta(&self, file: usize) -> datafusion::error::Result<ObjectMeta> {
         let location = self
             .files
             .location(file)
             .map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let meta = ObjectMeta {
+        Ok(ObjectMeta {
             location,
             last_modified: DateTime::from_timestamp_millis(self.files.modified(file))
                 .unwrap_or_default(),
             size: self.files.size(file),
             e_tag: None,
             version: None,
-        };
+        })
+    }
+
+    fn partitioned(&self, file: usize) -> datafusion::error::Result<PartitionedFile> {
         let values = (0..self.partition_fields.len())
             .map(|at| ScalarValue::try_from_array(self.files.partition(at), file));
-        let mut partitioned = PartitionedFile::new_from_meta(meta)
+        let mut partitioned = PartitionedFile::new_from_meta(self.meta(file)?)
             .with_partition_values(values.collect::<datafusion::error::Result<_>>()?);
         if self.pruning == Pruning::On {
             // Not `with_statistics`: it would say that a null partition value is not null.
@@ -425,8 +504,13 @@ impl TableProvider for TableFiles {
             Some(columns) => columns.clone(),
             None => (0..self.schema.fields().len()).collect(),
         };
+        let store = session.runtime_env().object_store(&self.store_url)?;
         let kept = self.kept(session, filters)?;
-        if kept.is_empty() {
+        let (opened, scanned) = self.searched(kept, filters, &store, session).await?;
+        if let Some(log) = session.config().get_extension::<ScanLog>() {
+            log.add(scanned);
+        }
+        if opened.is_empty() {
             // A DataSourceExec without files panics in EXPLAIN ANALYZE.
             return Ok(Arc::new(EmptyExec::new(Arc::new(
                 self.schema.project(&columns)?,
@@ -435,7 +519,6 @@ impl TableProvider for TableFiles {
         let source_schema = TableSchema::builder(self.file_fields())
             .with_table_partition_cols(self.partition_fields.clone())
             .build();
-        let store = session.runtime_env().object_store(&self.store_url)?;
         let metadata = session
             .runtime_env()
             .cache_manager
@@ -449,7 +532,9 @@ impl TableProvider for TableFiles {
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
                 store, metadata,
             )));
-        let (groups, sorted) = self.groups(&kept, session.config().target_partitions())?;
+        let files: Vec<usize> = opened.iter().map(|(file, _)| *file).collect();
+        let partly = opened.iter().any(|(_, plan)| plan.is_some());
+        let (groups, sorted) = self.groups(opened, session.config().target_partitions())?;
         let ordering = if sorted { self.ordering() } else { None };
         let mut config = FileScanConfigBuilder::new(self.store_url.clone(), Arc::new(source))
             .with_file_groups(groups)
@@ -462,7 +547,11 @@ impl TableProvider for TableFiles {
                     .collect(),
             ))?;
         if self.pruning == Pruning::On {
-            config = config.with_statistics(Self::statistics(self, &kept)?);
+            let statistics = Self::statistics(self, &files)?;
+            config = config.with_statistics(match partly {
+                true => statistics.to_inexact(),
+                false => statistics,
+            });
         }
         Ok(DataSourceExec::from_data_source(config.build()))
     }

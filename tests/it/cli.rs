@@ -202,8 +202,19 @@ async fn a_query_comes_from_argument_file_or_stdin() {
         k.run_with(&["query", "-o", "json"], "SELECT 3 AS n").out,
         "{\"n\":3}\n"
     );
-    let explain = k.run(&["query", "--explain", "SELECT name FROM audit"]);
-    assert!(explain.out.contains("DataSourceExec"), "{}", explain.out);
+    let sql = "SELECT name FROM audit WHERE cluster = 'none'";
+    let explained = k.run(&["query", "--explain", "-o", "json", sql]);
+    assert_eq!(explained.out, k.run(&["query", "-o", "json", sql]).out);
+    let told = &explained.err;
+    assert!(told.contains("audit: 0 of "), "{told}");
+    assert!(told.contains("read: 0 B of "), "{told}");
+    assert!(told.contains("search index: not used"), "{told}");
+    let asked = k.run(&["ask", "creates-by-user", "-o", "json", "--explain"]);
+    assert!(asked.err.contains(" files opened"), "{}", asked.err);
+    assert_eq!(
+        asked.out,
+        k.run(&["ask", "creates-by-user", "-o", "json"]).out
+    );
 }
 
 #[tokio::test]

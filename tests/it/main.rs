@@ -18,6 +18,7 @@ mod maintain;
 mod nightly;
 mod query;
 mod questions;
+mod search_index;
 mod serve;
 mod stores;
 mod tidy;

@@ -874,7 +874,7 @@ async fn many_clients_at_once_get_their_own_answers() {
             for round in 0..10 {
                 let sql = format!("SELECT {client}, {round}, count(*) FROM audit");
                 let told = format!("{client}|{round}|4");
-                assert_eq!(wire.query(&sql).await.rows(), [told.clone()]);
+                assert_eq!(wire.query(&sql).await.rows(), std::slice::from_ref(&told));
                 let (c, r) = (client.to_string(), round.to_string());
                 let sql = "SELECT $1::int, $2::int, count(*) FROM events";
                 assert_eq!(wire.ask(sql, &[&c, &r]).await.rows(), [told]);

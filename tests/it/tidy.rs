@@ -94,7 +94,7 @@ fn a_folder_imports_only_what_comes_before_it() {
         ("source", &["store"]),
         ("layout", &["decode", "event"]),
         ("encode", &["layout", "event"]),
-        ("table", &["layout", "store", "commit"]),
+        ("table", &["encode", "layout", "store"]),
         ("commit", &["encode", "event", "layout", "source", "table"]),
         ("maintain", &["commit", "encode", "layout", "table"]),
         ("query", &["event", "layout", "output", "table"]),

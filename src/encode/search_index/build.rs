@@ -115,9 +115,7 @@ impl Builder {
     pub fn push(&mut self, rows: &RecordBatch) {
         let mut from = 0;
         while from < rows.num_rows() {
-            let to = rows
-                .num_rows()
-                .min(from + self.block_rows - self.open_rows);
+            let to = rows.num_rows().min(from + self.block_rows - self.open_rows);
             for column in &mut self.columns {
                 match rows.columns().get(column.at) {
                     Some(array) => add_rows(&mut self.open, column, array, from..to),
@@ -243,33 +241,36 @@ impl Builder {
 
     /// Hashes cut to so many bits, of which the upper ones are the page: differences as Rice codes,
     /// each with its block.
-    fn uuid_pages(&self) -> (u32, u32, Vec<Vec<u8>>) {
+    fn uuid_pages(&mut self) -> (u32, u32, Vec<Vec<u8>>) {
         let count: usize = self.blocks.iter().map(|b| b.uuids.len()).sum();
         if count == 0 {
             return (0, 0, Vec::new());
         }
         let hash_bits = count.next_power_of_two().trailing_zeros() + SPARE_HASH_BITS;
         let page_bits = (count / PAGE_UUIDS).next_power_of_two().trailing_zeros();
-        let mut found: Vec<(u64, u64)> = Vec::with_capacity(count);
-        for (at, block) in self.blocks.iter().enumerate() {
-            let hashes = block.uuids.iter().map(|hash| hash >> (64 - hash_bits));
-            found.extend(hashes.map(|hash| (hash, at as u64)));
+        // Hash and block in one number: there are millions.
+        let block_bits = block_bits(self.blocks.len());
+        let mut found: Vec<u64> = Vec::with_capacity(count);
+        for (at, block) in self.blocks.iter_mut().enumerate() {
+            let hashes = mem::take(&mut block.uuids).into_iter();
+            let hashes = hashes.map(|hash| hash >> (64 - hash_bits));
+            found.extend(hashes.map(|hash| hash << block_bits | at as u64));
         }
         found.sort_unstable();
         found.dedup();
         let low_bits = hash_bits - page_bits;
-        let block_bits = block_bits(self.blocks.len());
         let mut rest = found.as_slice();
         let pages = (0..1_u64 << page_bits).map(|page| {
-            let (here, after) =
-                rest.split_at(rest.partition_point(|(hash, _)| hash >> low_bits <= page));
+            let is_here = |both: &u64| both >> block_bits >> low_bits <= page;
+            let (here, after) = rest.split_at(rest.partition_point(is_here));
             rest = after;
             let mut bits = BitWriter::default();
             let mut before = page << low_bits;
-            for (hash, block) in here {
+            for both in here {
+                let hash = both >> block_bits;
                 bits.put_rice(hash - before, SPARE_HASH_BITS);
-                bits.put(*block, block_bits);
-                before = *hash;
+                bits.put(*both, block_bits);
+                before = hash;
             }
             let mut out = Vec::new();
             put_number(&mut out, here.len() as u64);

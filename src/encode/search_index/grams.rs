@@ -68,9 +68,17 @@ impl Window {
     fn push(&mut self, byte: u8) {
         let class = CLASS[usize::from(byte)];
         self.classes = self.classes << 6 | u32::from(class);
-        self.word = if usize::from(class) < WORD_CLASSES { self.word + 1 } else { 0 };
+        self.word = if usize::from(class) < WORD_CLASSES {
+            self.word + 1
+        } else {
+            0
+        };
         let is_vowel = VOWELS >> class & 1 == 1;
-        self.vowel = if is_vowel { 1 } else { self.vowel + u32::from(self.vowel > 0) };
+        self.vowel = if is_vowel {
+            1
+        } else {
+            self.vowel + u32::from(self.vowel > 0)
+        };
     }
 
     #[inline]

@@ -23,7 +23,7 @@ mod read;
 mod tests;
 
 pub use build::Builder;
-pub use needle::{Piece, Wanted, forms};
+pub use needle::{Piece, Wanted};
 pub use read::{Directory, PageNumber, Place};
 
 /// The footer's key; its value is a [`Place`].

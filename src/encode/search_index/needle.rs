@@ -1,7 +1,6 @@
 //! What is looked for, as grams and UUIDs.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use super::grams::{UUID_BYTES, fits_uuid, gram_of_three, gram_of_word, uuid_hash};
 
@@ -94,10 +93,7 @@ impl Piece {
         };
         for shifted in 1..text.len() + UUID_BYTES {
             // Where the UUID begins, plus its length.
-            let (from, to) = (
-                shifted.saturating_sub(UUID_BYTES),
-                shifted.min(text.len()),
-            );
+            let (from, to) = (shifted.saturating_sub(UUID_BYTES), shifted.min(text.len()));
             let fits = (from..to).all(|at| fits_uuid(at + UUID_BYTES - shifted, text[at]));
             let before = shifted.checked_sub(UUID_BYTES + 1);
             if !fits || !edge(before) || !edge(Some(shifted)) {
@@ -134,6 +130,18 @@ impl Piece {
         }
     }
 
+    /// A text that is all of a text: no letter or digit touches it.
+    pub fn whole(text: &str) -> Self {
+        let mut piece = Self::new(text);
+        piece.uuids.iter_mut().for_each(|uuid| uuid.or_grams = None);
+        piece
+    }
+
+    /// Whether a UUID stands in it.
+    pub fn holds_uuid(&self) -> bool {
+        !self.uuids.is_empty()
+    }
+
     fn is_vague(&self) -> bool {
         self.grams.is_empty() && self.uuids.is_empty()
     }
@@ -145,60 +153,19 @@ fn grams(text: &[u8], known: &[bool]) -> BTreeSet<usize> {
     let word = |at: usize| {
         let both = known.get(at..at + 2)?;
         let four = text.get(at..)?.first_chunk::<4>()?;
-        (both == [true, true]).then(|| gram_of_word(*four)).flatten()
+        (both == [true, true])
+            .then(|| gram_of_word(*four))
+            .flatten()
     };
     let three = |at: usize| {
         let implied = word(at).is_some() || at.checked_sub(1).and_then(word).is_some();
         let three = text.get(at..)?.first_chunk::<3>()?;
-        (known[at] && !implied).then(|| gram_of_three(*three)).flatten()
+        (known[at] && !implied)
+            .then(|| gram_of_three(*three))
+            .flatten()
     };
     (0..text.len())
         .flat_map(|at| [word(at), three(at)])
         .flatten()
         .collect()
-}
-
-/// A text in every form in which it may stand in a column, in lower case.
-pub fn forms(text: &str) -> Vec<String> {
-    // Bodies are JSON text: a quote in a value stands there as \", and Go writes < > & as \u003c…
-    let mut forms: Vec<String> = vec![text.to_lowercase()];
-    for html in [Html::Escaped, Html::Plain] {
-        let once = json_escaped(text, html);
-        // JSON inside a string of JSON, such as the last-applied annotation.
-        let twice = json_escaped(&once, Html::Plain);
-        for form in [once, twice] {
-            let form = form.to_lowercase();
-            if !forms.contains(&form) {
-                forms.push(form);
-            }
-        }
-    }
-    forms
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Html {
-    Escaped,
-    Plain,
-}
-
-fn json_escaped(text: &str, html: Html) -> String {
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '"' => escaped.push_str("\\\""),
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '\r' => escaped.push_str("\\r"),
-            '\t' => escaped.push_str("\\t"),
-            '<' | '>' | '&' if html == Html::Escaped => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            c if u32::from(c) < 0x20 => {
-                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

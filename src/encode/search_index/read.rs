@@ -291,7 +291,9 @@ impl GramPage {
     fn read(bytes: &[u8], blocks: usize) -> Option<Self> {
         let size = zstd::zstd_safe::get_frame_content_size(bytes).ok()??;
         let size_max = PAGE_GRAMS * (9 + blocks.div_ceil(4));
-        let size = usize::try_from(size).ok().filter(|size| *size <= size_max)?;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| *size <= size_max)?;
         let bytes = zstd::bulk::decompress(bytes, size).ok()?;
         let mut rest = Bytes(&bytes);
         let kinds = rest.take(PAGE_GRAMS)?;

@@ -13,7 +13,11 @@ use super::*;
 const UUID: &str = "58043aca-5a62-48f3-bc50-f95c960b59d6";
 
 fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8View, true)]))
+    Arc::new(Schema::new(vec![Field::new(
+        "text",
+        DataType::Utf8View,
+        true,
+    )]))
 }
 
 fn index(texts: &[&str], block_rows: usize, group_rows: usize) -> (Vec<u8>, Directory) {
@@ -87,7 +91,17 @@ fn a_uuid_is_found_whole_and_in_pieces() {
     let texts = [UUID, &named, &upper, &touched, other, &joined, "none"];
     assert_eq!(
         blocks(&texts, 1, UUID),
-        [true, true, true, true, false, false, false]
+        [true, true, true, true, false, true, false],
+        "a letter may touch it: all that is known then is what stands around its dashes"
+    );
+    let (bytes, directory) = index(&texts, 1, 7);
+    let whole = Wanted::Text {
+        columns: vec!["text".to_owned()],
+        piece: Piece::whole(UUID),
+    };
+    assert_eq!(
+        ask(&bytes, &directory, &whole).unwrap(),
+        [true, true, true, false, false, false, false]
     );
     assert_eq!(
         blocks(&texts, 1, &format!("pvc-{UUID}")),
@@ -109,27 +123,51 @@ fn a_uuid_is_found_whole_and_in_pieces() {
 
 #[test]
 fn letters_that_fold_to_ascii_are_not_lost() {
-    assert_eq!(blocks(&["\u{212a}ubelet", "x"], 1, "kubelet"), [true, false]);
-    assert_eq!(blocks(&["\u{130}mage", "x"], 1, "i\u{307}mage"), [true, false]);
+    assert_eq!(
+        blocks(&["\u{212a}ubelet", "x"], 1, "kubelet"),
+        [true, false]
+    );
+    assert_eq!(
+        blocks(&["\u{130}mage", "x"], 1, "i\u{307}mage"),
+        [true, false]
+    );
     // A comparison by a regular expression takes the long s for an s.
     assert_eq!(blocks(&["\u{17f}ystem", "x"], 1, "system"), [true, false]);
     assert_eq!(blocks(&["das ÜBER uns", "x"], 1, "über"), [true, false]);
-    let odd = (char::MIN..=char::MAX).filter(|c| {
-        !c.is_ascii() && c.to_lowercase().any(|l| l.is_ascii())
-    });
+    let odd =
+        (char::MIN..=char::MAX).filter(|c| !c.is_ascii() && c.to_lowercase().any(|l| l.is_ascii()));
     for c in odd {
-        assert!(super::grams::holds_odd_letter(c.to_string().as_bytes()), "{c:?}");
+        assert!(
+            super::grams::holds_odd_letter(c.to_string().as_bytes()),
+            "{c:?}"
+        );
     }
 }
 
 #[test]
 fn near_copies_are_looked_at_where_they_differ() {
-    let body = format!("{{\"a\":\"{}\",\"uid\":\"{UUID}\",\"b\":\"{}\"}}", "m".repeat(200), "n".repeat(200));
-    for (from, to) in [("m\"", "m one\""), (UUID, "0b1f6471-1bf0-4dda-aec3-cb9272f09590"), ("\"b\"", "\"more\""), ("nn\"}", "\"}")] {
+    let body = format!(
+        "{{\"a\":\"{}\",\"uid\":\"{UUID}\",\"b\":\"{}\"}}",
+        "m".repeat(200),
+        "n".repeat(200)
+    );
+    for (from, to) in [
+        ("m\"", "m one\""),
+        (UUID, "0b1f6471-1bf0-4dda-aec3-cb9272f09590"),
+        ("\"b\"", "\"more\""),
+        ("nn\"}", "\"}"),
+    ] {
         let changed = body.replacen(from, to, 1);
         let cut = &changed[..changed.len() - 120];
         let texts = [body.as_str(), &changed, cut, &changed[9..], &body];
-        for needle in ["m one", UUID, "0b1f6471-1bf0-4dda-aec3-cb9272f09590", "\"more\"", "mnn", "n\"}"] {
+        for needle in [
+            "m one",
+            UUID,
+            "0b1f6471-1bf0-4dda-aec3-cb9272f09590",
+            "\"more\"",
+            "mnn",
+            "n\"}",
+        ] {
             blocks(&texts, 5, needle);
         }
         for at in 0..changed.len() {
@@ -147,14 +185,20 @@ fn near_copies_are_looked_at_where_they_differ() {
 #[test]
 fn lists_are_searched_as_they_are_joined() {
     let mut lists = ListBuilder::new(StringBuilder::new());
-    for row in [vec!["", "system:nodes", "b"], vec![], vec!["system:masters"]] {
-        row.iter().for_each(|text| lists.values().append_value(text));
+    for row in [
+        vec!["", "system:nodes", "b"],
+        vec![],
+        vec!["system:masters"],
+    ] {
+        row.iter()
+            .for_each(|text| lists.values().append_value(text));
         lists.append(true);
     }
     let lists: ArrayRef = Arc::new(lists.finish());
     let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1, 2, 3]));
     let plain: ArrayRef = Arc::new(StringArray::from(vec![None, Some("other"), None]));
-    let rows = RecordBatch::try_from_iter([("n", numbers), ("groups", lists), ("p", plain)]).unwrap();
+    let rows =
+        RecordBatch::try_from_iter([("n", numbers), ("groups", lists), ("p", plain)]).unwrap();
     let mut builder = Builder::with_block_rows(&rows.schema(), 1);
     builder.push(&rows);
     let (bytes, directory) = builder.finish().unwrap();
@@ -166,13 +210,19 @@ fn lists_are_searched_as_they_are_joined() {
         ("masters", [false, false, true]),
         ("other", [false, true, false]),
     ] {
-        assert_eq!(ask(&bytes, &directory, &text(needle)).unwrap(), expected, "{needle}");
+        assert_eq!(
+            ask(&bytes, &directory, &text(needle)).unwrap(),
+            expected,
+            "{needle}"
+        );
     }
 }
 
 #[test]
 fn damage_is_seen() {
-    let texts: Vec<String> = (0..200).map(|n| format!("row {n} {UUID} of words")).collect();
+    let texts: Vec<String> = (0..200)
+        .map(|n| format!("row {n} {UUID} of words"))
+        .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let (bytes, directory) = index(&texts, 7, 50);
     let wanted = Wanted::Any(vec![text("words"), text(UUID)]);
@@ -199,7 +249,9 @@ fn damage_is_seen() {
 }
 
 fn directory_length(bytes: &[u8]) -> usize {
-    (0..bytes.len()).find(|at| Directory::read(&bytes[..*at]).is_some()).unwrap()
+    (0..bytes.len())
+        .find(|at| Directory::read(&bytes[..*at]).is_some())
+        .unwrap()
 }
 
 fn first_directory(bytes: &[u8], until: usize) -> Option<Directory> {
@@ -208,10 +260,21 @@ fn first_directory(bytes: &[u8], until: usize) -> Option<Directory> {
 
 #[test]
 fn a_place_is_written_and_read() {
-    let place = Place { offset: 10, directory: 5, length: 20 };
+    let place = Place {
+        offset: 10,
+        directory: 5,
+        length: 20,
+    };
     assert_eq!(Place::parse(&place.value(), 30), Some(place));
     assert_eq!(Place::parse(&place.value(), 29), None);
-    for odd in ["", "2:10:5:20", "1:10:21:20", "1:10:5", "1:x:5:20", "1:-1:5:20"] {
+    for odd in [
+        "",
+        "2:10:5:20",
+        "1:10:21:20",
+        "1:10:5",
+        "1:x:5:20",
+        "1:-1:5:20",
+    ] {
         assert_eq!(Place::parse(odd, 1000), None, "{odd}");
     }
 }

@@ -151,9 +151,10 @@ impl Copier {
         let encoder = match format {
             CopyFormat::Binary => CopyEncoder::new_binary(schema),
             CopyFormat::Text { delimiter, null } => {
-                let mut options = CopyTextOptions::default();
-                options.delimiter = delimiter.as_str().into();
-                options.null_string = null.as_str().into();
+                let options = CopyTextOptions {
+                    delimiter: delimiter.as_str().into(),
+                    null_string: null.as_str().into(),
+                };
                 CopyEncoder::new_text(schema, options)
             }
             CopyFormat::Csv {
@@ -162,11 +163,13 @@ impl Copier {
                 quote,
                 ..
             } => {
-                let mut options = CopyCsvOptions::default();
-                options.delimiter = delimiter.as_str().into();
-                options.null_string = null.as_str().into();
-                options.quote = quote.as_str().into();
-                options.escape = quote.as_str().into();
+                let options = CopyCsvOptions {
+                    delimiter: delimiter.as_str().into(),
+                    null_string: null.as_str().into(),
+                    quote: quote.as_str().into(),
+                    escape: quote.as_str().into(),
+                    ..CopyCsvOptions::default()
+                };
                 CopyEncoder::new_csv(schema, options)
             }
         };
