@@ -8,7 +8,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Plans of deep queries are walked recursively, in debug builds with large frames.
-const STACK_BYTES: usize = 8 << 20;
+const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
     // Rust ignores SIGPIPE, so a closed pipe is an error that `output` turns into a quiet end.

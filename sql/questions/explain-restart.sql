@@ -147,18 +147,24 @@ chain AS (
         actor, concat_ws(', ', how, message, user_agent), 'request to remove this pod', namespace, uid, cluster, audit_id
     FROM removed
     UNION ALL
+    -- An eviction does not tell the node: who cordoned it and then evicts, drains it.
     SELECT
-        max(removals.time), 3, 'drained', concat('nodes ', ends.node), actor,
-        concat(count(DISTINCT removals.pod), ' pods of this node evicted or deleted'), 'by the same actor, in the same minutes',
-        ends.namespace, ends.uid, ends.cluster, min(audit_id)
+        max(removals.time), 3, 'drained', concat('nodes ', ends.node), removals.actor,
+        concat(count(DISTINCT removals.namespace || '/' || removals.pod), ' pods evicted or deleted'),
+        'by the same actor, after the cordon', ends.namespace, ends.uid, ends.cluster, min(removals.audit_id)
     FROM ends
+    JOIN nodes
+        ON nodes.cluster = ends.cluster AND nodes.node = ends.node AND nodes.actor = wanted_by AND unschedulable
     JOIN removals
-        ON removals.cluster = ends.cluster AND removals.node = ends.node AND removals.actor = wanted_by
-    WHERE removals.time >= ended - INTERVAL '10 minutes'
+        ON removals.cluster = ends.cluster AND removals.actor = wanted_by
+        AND (removals.node IS NULL OR removals.node = ends.node)
+    WHERE nodes.time >= ended - $lookback
+      AND nodes.time <= ended
+      AND removals.time >= nodes.time
       AND removals.time <= ended + INTERVAL '10 minutes'
       AND removals.how IN ('eviction', 'delete')
-    GROUP BY ends.node, actor, ends.namespace, ends.uid, ends.cluster
-    HAVING count(DISTINCT removals.pod) > 1
+    GROUP BY ends.node, removals.actor, ends.namespace, ends.uid, ends.cluster
+    HAVING count(DISTINCT removals.namespace || '/' || removals.pod) > 1
     UNION ALL
     SELECT
         time, 4, CASE WHEN unschedulable THEN 'node cordoned' ELSE 'node uncordoned' END, concat('nodes ', ends.node),

@@ -225,7 +225,11 @@ pub async fn run(args: ServeArgs, plan: &Plan) -> Result<ExitCode> {
     let archive = Archive::open_at(&plan.archive, &plan.archive_stores()).await?;
     let server = Server::start(&archive, &serve, &session).await?;
     let addresses = server.addresses();
-    let encrypted = if serve.tls.is_some() { ", TLS only" } else { "" };
+    let encrypted = if serve.tls.is_some() {
+        ", TLS only"
+    } else {
+        ""
+    };
     for (what, address) in [
         (format!("postgres protocol{encrypted}"), addresses.postgres),
         (format!("flight sql{encrypted}"), addresses.flight),

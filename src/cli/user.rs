@@ -91,7 +91,9 @@ pub fn run(args: UserArgs, plan: &Plan) -> Result<ExitCode> {
                 )
                 .hint("change one with --replace"));
             }
-            let clusters = args.clusters.map(|c| c.into_iter().collect::<BTreeSet<_>>());
+            let clusters = args
+                .clusters
+                .map(|c| c.into_iter().collect::<BTreeSet<_>>());
             if clusters.as_ref().is_some_and(|c| c.contains("")) {
                 return Err(Error::new(ErrorKind::Usage, "a cluster has a name"));
             }
@@ -160,7 +162,10 @@ fn password(name: &str) -> Result<String> {
     let password = if terminal::stdin_is_terminal() {
         let first = ask_hidden(&format!("Password for {name}: "))?;
         if ask_hidden("The same again: ")? != first {
-            return Err(Error::new(ErrorKind::Usage, "the passwords are not the same"));
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "the passwords are not the same",
+            ));
         }
         first
     } else {

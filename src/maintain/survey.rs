@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array},
-    compute::{filter_record_batch, nullif},
-    datatypes::TimestampMicrosecondType,
+    compute::{cast, filter_record_batch, nullif},
+    datatypes::{DataType, TimestampMicrosecondType},
     error::ArrowError,
     row::{RowConverter, SortField},
 };
@@ -102,10 +102,16 @@ impl Content {
         let act = "cannot compare rows";
         let schema = row_schema(self.table);
         let columns = told_columns(self.table).iter().map(|name| {
-            // A file that is older than the column has no value there.
-            let known = schema.field_with_name(name)?.data_type();
-            let column = batch.column_by_name(name).cloned();
-            Ok(column.unwrap_or_else(|| new_null_array(known, batch.num_rows())))
+            // Text comes as it was read or as views; a row of either is compared as one of views.
+            let known = match schema.field_with_name(name)?.data_type() {
+                DataType::Utf8 => &DataType::Utf8View,
+                known => known,
+            };
+            match batch.column_by_name(name) {
+                Some(column) => cast(column, known),
+                // A file that is older than the column has no value there.
+                None => Ok(new_null_array(known, batch.num_rows())),
+            }
         });
         let columns: Vec<ArrayRef> = columns
             .collect::<std::result::Result<_, ArrowError>>()

@@ -32,9 +32,7 @@ impl ScalarUDFImpl for ConditionOf {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match arg_types {
-            [DataType::List(item), DataType::Utf8 | DataType::Utf8View]
-                if matches!(item.data_type(), DataType::Struct(fields) if fields.find("type").is_some()) =>
-            {
+            [DataType::List(item), DataType::Utf8 | DataType::Utf8View] if matches!(item.data_type(), DataType::Struct(fields) if fields.find("type").is_some()) => {
                 Ok(item.data_type().clone())
             }
             [conditions, of] => plan_err!(

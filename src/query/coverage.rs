@@ -207,7 +207,7 @@ pub(super) async fn missing_logs(
 pub(super) async fn window(session: &Session, values: &Values) -> Result<String> {
     let bound = window_values(values);
     let tables = [
-        ("audit", "stage_timestamp", "events"),
+        ("events", "stage_timestamp", "events"),
         ("component", "time", "log entries"),
     ];
     let mut inside = Vec::new();

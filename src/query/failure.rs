@@ -1,6 +1,7 @@
 //! What DataFusion's errors mean for the caller: who must act, in words without its internals.
 
 use datafusion::common::{DataFusionError, SchemaError};
+use parquet::errors::ParquetError;
 
 use crate::error::{Error, ErrorKind};
 
@@ -72,23 +73,15 @@ pub fn sql_error(e: &DataFusionError) -> Error {
             format!("the query needs more memory than it may use: {text}"),
             Some("narrow it with --since and --until, or raise --memory"),
         ),
-        DataFusionError::ParquetError(_) => (
-            ErrorKind::Corrupt,
-            format!("a data file cannot be read: {text}"),
-            None,
-        ),
-        DataFusionError::ObjectStore(store) => (
-            match store.as_ref() {
-                object_store::Error::NotFound { .. } => ErrorKind::Corrupt,
-                object_store::Error::PermissionDenied { .. }
-                | object_store::Error::Unauthenticated { .. } => ErrorKind::Denied,
-                _ => ErrorKind::Unavailable,
-            },
-            format!("a data file cannot be read: {text}"),
-            matches!(store.as_ref(), object_store::Error::NotFound { .. }).then_some(
-                "a vacuum may have deleted it while the question ran: ask again; if it stays so, the archive is damaged",
+        DataFusionError::ParquetError(e) => match store_error(e.as_ref()) {
+            Some(store) => unreadable(store, &text),
+            None => (
+                ErrorKind::Corrupt,
+                format!("a data file cannot be read: {text}"),
+                None,
             ),
-        ),
+        },
+        DataFusionError::ObjectStore(store) => unreadable(store, &text),
         DataFusionError::IoError(_) => (
             ErrorKind::Unavailable,
             format!("the query failed: {text}"),
@@ -101,6 +94,33 @@ pub fn sql_error(e: &DataFusionError) -> Error {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// What the store said, if reading a file failed in it.
+fn store_error(e: &ParquetError) -> Option<&object_store::Error> {
+    match e {
+        ParquetError::External(cause) => cause.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// A data file that the store does not give.
+fn unreadable(
+    store: &object_store::Error,
+    text: &str,
+) -> (ErrorKind, String, Option<&'static str>) {
+    let (kind, hint) = match store {
+        object_store::Error::NotFound { .. } => (
+            ErrorKind::Corrupt,
+            Some(
+                "a vacuum may have deleted it while the question ran: ask again; if it stays so, the archive is damaged",
+            ),
+        ),
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => (ErrorKind::Denied, None),
+        _ => (ErrorKind::Unavailable, None),
+    };
+    (kind, format!("a data file cannot be read: {text}"), hint)
 }
 
 /// The first part of the message: no backtrace, and no list of 83 valid columns.

@@ -13,6 +13,7 @@ mod failure;
 mod functions;
 mod header;
 mod json_pretty;
+mod local_time;
 mod materialize;
 pub mod question;
 pub mod reads;
@@ -23,6 +24,7 @@ mod shared;
 pub mod time;
 mod time_step;
 pub mod views;
+mod yielding;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -370,6 +372,7 @@ fn context(options: &SessionOptions, trace: Option<&reads::Trace>) -> Result<Ses
         .with_config(config)
         .with_runtime_env(runtime(options.memory_bytes)?)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(yielding::YieldingJoins))
         .build();
     let mut context = SessionContext::new_with_state(state);
     datafusion_functions_json::register_all(&mut context).map_err(|e| sql_error(&e))?;
@@ -378,6 +381,7 @@ fn context(options: &SessionOptions, trace: Option<&reads::Trace>) -> Result<Ses
     }
     context.register_udwf(revisions::window_function());
     search::register(&mut context).map_err(|e| sql_error(&e))?;
+    context.add_analyzer_rule(Arc::new(local_time::LocalTime));
     Ok(context)
 }
 

@@ -344,7 +344,9 @@ impl Question {
                 "logs" => question.logs = Some(parse_logs(path, line)?),
                 "chart" => question.chart = Some(parse_chart(path, line)?),
                 "left-out" => question.left_out = Some(parse_left_out(path, line)?),
-                "once" => question.once.extend(parse_once(path, line, &question.query)?),
+                "once" => question
+                    .once
+                    .extend(parse_once(path, line, &question.query)?),
                 _ => {}
             }
         }

@@ -81,7 +81,10 @@ impl ScalarUDFImpl for JsonDiff {
         let [before, after] = args.args.as_slice() else {
             return exec_err!("json_diff takes two arguments");
         };
-        let (before, after) = (texts(before, args.number_rows)?, texts(after, args.number_rows)?);
+        let (before, after) = (
+            texts(before, args.number_rows)?,
+            texts(after, args.number_rows)?,
+        );
         let mut lists = ListBuilder::new(StructBuilder::from_fields(CHANGE.clone(), 0));
         for (before, after) in before.iter().zip(&after) {
             let (Some(before), Some(after)) = (read(before), read(after)) else {
@@ -89,7 +92,12 @@ impl ScalarUDFImpl for JsonDiff {
                 continue;
             };
             let mut changes = Vec::new();
-            compare(&mut String::new(), Some(&before), Some(&after), &mut changes);
+            compare(
+                &mut String::new(),
+                Some(&before),
+                Some(&after),
+                &mut changes,
+            );
             let structs = lists.values();
             for (path, before, after) in changes {
                 for (at, text) in [Some(path), before, after].into_iter().enumerate() {
@@ -125,7 +133,12 @@ fn shown(value: &Value) -> String {
 type Change = (String, Option<String>, Option<String>);
 
 /// Adds each field below `path` in which the two differ.
-fn compare(path: &mut String, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<Change>) {
+fn compare(
+    path: &mut String,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    changes: &mut Vec<Change>,
+) {
     if before == after {
         return;
     }
@@ -147,13 +160,26 @@ fn compare(path: &mut String, before: Option<&Value>, after: Option<&Value>, cha
         && let (Some(old), Some(new)) = (items(before), items(after))
         && let Some(key) = key_of(old.iter().chain(new))
     {
-        let names: BTreeSet<String> = old.iter().chain(new).filter_map(|i| name_of(i, key)).collect();
+        let names: BTreeSet<String> = old
+            .iter()
+            .chain(new)
+            .filter_map(|i| name_of(i, key))
+            .collect();
         for name in names {
-            let find = |items: &'_ [Value]| items.iter().position(|i| name_of(i, key).as_ref() == Some(&name));
+            let find = |items: &'_ [Value]| {
+                items
+                    .iter()
+                    .position(|i| name_of(i, key).as_ref() == Some(&name))
+            };
             path.push('[');
             path.push_str(&name);
             path.push(']');
-            compare(path, find(old).map(|at| &old[at]), find(new).map(|at| &new[at]), changes);
+            compare(
+                path,
+                find(old).map(|at| &old[at]),
+                find(new).map(|at| &new[at]),
+                changes,
+            );
             path.truncate(length);
         }
         return;
@@ -222,7 +248,10 @@ impl WindowUDFImpl for ObjectState {
         &self.signature
     }
 
-    fn partition_evaluator(&self, _: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
+    fn partition_evaluator(
+        &self,
+        _: PartitionEvaluatorArgs,
+    ) -> Result<Box<dyn PartitionEvaluator>> {
         Ok(Box::new(States))
     }
 
@@ -245,7 +274,9 @@ impl PartitionEvaluator for States {
             return exec_err!("object_state takes three arguments");
         };
         let rows = verbs.as_string_view().iter();
-        let rows = rows.zip(answers.as_string_view()).zip(requests.as_string_view());
+        let rows = rows
+            .zip(answers.as_string_view())
+            .zip(requests.as_string_view());
         let mut state: Option<Value> = None;
         let mut states: Vec<(Option<String>, &str)> = Vec::with_capacity(answers.len());
         for ((verb, answer), request) in rows {
@@ -262,7 +293,11 @@ impl PartitionEvaluator for States {
         let objects: StringArray = states.iter().map(|(object, _)| object.as_deref()).collect();
         let sources: StringArray = states.iter().map(|(_, source)| Some(*source)).collect();
         let columns: Vec<ArrayRef> = vec![Arc::new(objects), Arc::new(sources)];
-        Ok(Arc::new(StructArray::try_new(STATE.clone(), columns, None)?))
+        Ok(Arc::new(StructArray::try_new(
+            STATE.clone(),
+            columns,
+            None,
+        )?))
     }
 }
 
@@ -298,21 +333,25 @@ fn merge(state: &mut Value, change: Value) {
                 }
             }
         }
-        (Value::Array(items), Value::Array(changes)) => match key_of(items.iter().chain(&changes)) {
-            Some(key) => {
-                for change in changes {
-                    let at = items.iter().position(|i| name_of(i, key) == name_of(&change, key));
-                    let goes = change.get("$patch").is_some_and(|p| p == "delete");
-                    match at {
-                        Some(at) if goes => drop(items.remove(at)),
-                        Some(at) => merge(&mut items[at], change),
-                        None if goes => {}
-                        None => items.push(change),
+        (Value::Array(items), Value::Array(changes)) => {
+            match key_of(items.iter().chain(&changes)) {
+                Some(key) => {
+                    for change in changes {
+                        let at = items
+                            .iter()
+                            .position(|i| name_of(i, key) == name_of(&change, key));
+                        let goes = change.get("$patch").is_some_and(|p| p == "delete");
+                        match at {
+                            Some(at) if goes => drop(items.remove(at)),
+                            Some(at) => merge(&mut items[at], change),
+                            None if goes => {}
+                            None => items.push(change),
+                        }
                     }
                 }
+                None => *items = changes,
             }
-            None => *items = changes,
-        },
+        }
         // What is new is merged into nothing, so that its directives and nulls go too.
         (state, change @ Value::Object(_)) => {
             *state = Value::Object(Map::new());
@@ -416,8 +455,14 @@ mod tests {
             ]
         );
         assert!(differences(&before, &before).is_empty());
-        assert_eq!(differences(&json!({"a": {}}), &json!({"a": 1})), ["a: {} > 1"]);
-        assert_eq!(differences(&json!({"a": null}), &json!({})), ["a: null > -"]);
+        assert_eq!(
+            differences(&json!({"a": {}}), &json!({"a": 1})),
+            ["a: {} > 1"]
+        );
+        assert_eq!(
+            differences(&json!({"a": null}), &json!({})),
+            ["a: null > -"]
+        );
     }
 
     #[test]
@@ -440,7 +485,10 @@ mod tests {
             {"op": "move", "from": "/spec/n", "path": "/spec/a~1b"},
         ]);
         let after = merged(Some(state.clone()), operations).unwrap();
-        assert_eq!(after, json!({"kind": "Pod", "spec": {"c": [{"name": "b"}, {"name": "z"}], "a/b": 1}}));
+        assert_eq!(
+            after,
+            json!({"kind": "Pod", "spec": {"c": [{"name": "b"}, {"name": "z"}], "a/b": 1}})
+        );
 
         let wrong = json!([{"op": "remove", "path": "/spec/none"}]);
         assert_eq!(merged(Some(state), wrong), None);

@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn a_session_gets_its_part_and_no_more_than_there_is() {
         let common: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100));
-        let share = |limit| -> Arc<dyn MemoryPool> { Arc::new(Share::of(Arc::clone(&common), limit)) };
+        let share =
+            |limit| -> Arc<dyn MemoryPool> { Arc::new(Share::of(Arc::clone(&common), limit)) };
         let (small, large) = (share(60), share(90));
         let first = MemoryConsumer::new("first").register(&small);
         let second = MemoryConsumer::new("second").register(&large);

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, RecordBatch, StringArray, new_null_array,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -87,7 +89,9 @@ impl SchemaProvider for PgCatalog {
 
     async fn table(&self, name: &str) -> Planned<Option<Arc<dyn TableProvider>>> {
         match name.eq_ignore_ascii_case(DESCRIPTIONS) {
-            true => Ok(Some(Arc::clone(&self.descriptions) as Arc<dyn TableProvider>)),
+            true => Ok(Some(
+                Arc::clone(&self.descriptions) as Arc<dyn TableProvider>
+            )),
             false => self.inner.table(name).await,
         }
     }
@@ -101,7 +105,10 @@ impl SchemaProvider for PgCatalog {
 type Descriptions = HashMap<(i32, i32), String>;
 
 fn bug(e: &DataFusionError) -> Error {
-    Error::new(ErrorKind::Bug, format!("cannot make the catalog: {}", sql_error(e).to_chain()))
+    Error::new(
+        ErrorKind::Bug,
+        format!("cannot make the catalog: {}", sql_error(e).to_chain()),
+    )
 }
 
 /// Adds the catalog and its functions. Tells the tables and views, their columns, and which are views.
@@ -152,7 +159,10 @@ async fn describe(provider: &Provider, entries: &Entries) -> Result<(Description
         .statement_to_plan(parse("SELECT oid, relname FROM classes")?)
         .await
         .map_err(|e| bug(&e))?;
-    let frame = context.execute_logical_plan(plan).await.map_err(|e| bug(&e))?;
+    let frame = context
+        .execute_logical_plan(plan)
+        .await
+        .map_err(|e| bug(&e))?;
     let mut numbers = HashMap::new();
     for batch in frame.collect().await.map_err(|e| bug(&e))? {
         let oids = batch.column(0).as_primitive::<Int32Type>();
@@ -207,10 +217,22 @@ fn table_of(descriptions: &Descriptions, class: i32) -> Planned<MemTable> {
         Field::new("description", DataType::Utf8, false),
     ]));
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|((oid, _), _)| Some(*oid)).collect::<Int32Array>()),
+        Arc::new(
+            rows.iter()
+                .map(|((oid, _), _)| Some(*oid))
+                .collect::<Int32Array>(),
+        ),
         Arc::new(rows.iter().map(|_| Some(class)).collect::<Int32Array>()),
-        Arc::new(rows.iter().map(|((_, at), _)| Some(*at)).collect::<Int32Array>()),
-        Arc::new(rows.iter().map(|(_, about)| Some(about.as_str())).collect::<StringArray>()),
+        Arc::new(
+            rows.iter()
+                .map(|((_, at), _)| Some(*at))
+                .collect::<Int32Array>(),
+        ),
+        Arc::new(
+            rows.iter()
+                .map(|(_, about)| Some(about.as_str()))
+                .collect::<StringArray>(),
+        ),
     ];
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
     MemTable::try_new(schema, vec![vec![batch]])
@@ -301,7 +323,10 @@ fn nothing(name: &'static str, returns: DataType) -> ScalarUDF {
 
 fn always(name: &'static str, value: bool) -> ScalarUDF {
     function(name, DataType::Boolean, move |_, rows| {
-        Ok(Arc::new(arrow::array::BooleanArray::from(vec![value; rows])))
+        Ok(Arc::new(arrow::array::BooleanArray::from(vec![
+            value;
+            rows
+        ])))
     })
 }
 
@@ -329,7 +354,9 @@ fn functions(descriptions: &Arc<Descriptions>) -> Vec<ScalarUDF> {
             };
             let found = (0..rows).map(|row| {
                 let place = if with_column { at(&places, row)? } else { 0 };
-                descriptions.get(&(at(&oids, row)?, place)).map(String::as_str)
+                descriptions
+                    .get(&(at(&oids, row)?, place))
+                    .map(String::as_str)
             });
             Ok(Arc::new(found.collect::<StringArray>()))
         })
@@ -356,6 +383,8 @@ fn functions(descriptions: &Arc<Descriptions>) -> Vec<ScalarUDF> {
         of_argument("current_setting", 0, super::pg::default_setting),
         // Settings belong to SET; whoever sets by a function goes on with what is.
         of_argument("set_config", 1, |value| Some(value.to_owned())),
+        // Types that extensions would add.
+        nothing("to_regtype", DataType::Int32),
         always("pg_is_in_recovery", false),
         always("pg_is_other_temp_schema", false),
         always("has_function_privilege", true),
@@ -381,7 +410,11 @@ fn functions(descriptions: &Arc<Descriptions>) -> Vec<ScalarUDF> {
     ] {
         functions.push(nothing(name, DataType::Utf8));
     }
-    for name in ["inet_server_port", "pg_my_temp_schema", "pg_advisory_unlock_all"] {
+    for name in [
+        "inet_server_port",
+        "pg_my_temp_schema",
+        "pg_advisory_unlock_all",
+    ] {
         functions.push(nothing(name, DataType::Int32));
     }
     functions

@@ -10,10 +10,10 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Limits, catalog};
 use super::log::{AccessLog, Entry, loggable};
 use super::meters::{Meters, Protocol};
 use super::users::{User, Users};
+use super::{Limits, catalog};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{Asker, Session, Sessions};
 
@@ -114,7 +114,11 @@ impl Desk {
     ) {
         self.meters.logged_in(protocol, refused.is_none());
         self.log.write(&Entry {
-            event: if refused.is_none() { "login" } else { "refused" },
+            event: if refused.is_none() {
+                "login"
+            } else {
+                "refused"
+            },
             protocol: protocol.name(),
             client,
             user: Some(user),
@@ -128,9 +132,9 @@ impl Desk {
     /// # Errors
     /// `Denied` if the user was taken out, and errors of the file.
     pub(super) fn user(&self, name: &str) -> Result<Arc<User>> {
-        self.users.find(name)?.ok_or_else(|| {
-            Error::new(ErrorKind::Denied, format!("{name} may no longer ask"))
-        })
+        self.users
+            .find(name)?
+            .ok_or_else(|| Error::new(ErrorKind::Denied, format!("{name} may no longer ask")))
     }
 
     /// A session for one statement.

@@ -63,7 +63,9 @@ impl Meters {
     }
 
     pub(super) fn disconnected(&self, protocol: Protocol) {
-        self.of(protocol).connections.fetch_sub(1, Ordering::Relaxed);
+        self.of(protocol)
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn turned_away(&self, protocol: Protocol) {
@@ -210,7 +212,10 @@ impl Meters {
             writeln!(text, "{name}_count{{{label}}} {all}")?;
         }
         let name = "kolumn_serve_memory_bytes";
-        writeln!(text, "# HELP {name} Memory that the state of statements holds")?;
+        writeln!(
+            text,
+            "# HELP {name} Memory that the state of statements holds"
+        )?;
         writeln!(text, "# TYPE {name} gauge\n{name} {memory_held}")
     }
 }

@@ -160,10 +160,8 @@ impl Server {
             }
         }
         if options.postgres.is_none() && options.flight.is_none() {
-            return Err(
-                Error::new(ErrorKind::Usage, "there is nothing to serve")
-                    .hint("name an address with --listen or --flight"),
-            );
+            return Err(Error::new(ErrorKind::Usage, "there is nothing to serve")
+                .hint("name an address with --listen or --flight"));
         }
         let tls = match &options.tls {
             Some(files) => Some(Tls::load(files)?),
@@ -249,17 +247,16 @@ impl Tls {
                 format!("{} holds no {what} in PEM", path.display()),
             )
         };
-        let read = |path: &Path| {
-            std::fs::read(path).context(format!("cannot read {}", path.display()))
-        };
+        let read =
+            |path: &Path| std::fs::read(path).context(format!("cannot read {}", path.display()));
         let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
         let chain = CertificateDer::pem_slice_iter(&certificate)
             .collect::<Result<Vec<_>, _>>()
             .ok()
             .filter(|chain| !chain.is_empty())
             .ok_or_else(|| wrong(&files.certificate, "certificate"))?;
-        let secret = PrivateKeyDer::from_pem_slice(&key)
-            .map_err(|_| wrong(&files.key, "private key"))?;
+        let secret =
+            PrivateKeyDer::from_pem_slice(&key).map_err(|_| wrong(&files.key, "private key"))?;
         let unfit = |e: tokio_rustls::rustls::Error| {
             Error::new(
                 ErrorKind::Usage,
@@ -278,6 +275,8 @@ impl Tls {
             .with_single_cert(chain, secret)
             .map_err(unfit)?;
         config.alpn_protocols = vec![b"postgresql".to_vec()];
+        // Flight's library takes the provider of the process; another one may have been chosen already.
+        let _ = default_provider().install_default();
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             certificate,

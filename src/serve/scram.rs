@@ -28,7 +28,9 @@ fn bug(what: &str) -> Error {
 }
 
 fn key(bytes: &[u8]) -> Result<Key> {
-    bytes.try_into().map_err(|_| bug("a digest has an odd length"))
+    bytes
+        .try_into()
+        .map_err(|_| bug("a digest has an odd length"))
 }
 
 fn hmac(secret: &[u8], message: &[u8]) -> Result<Key> {
@@ -153,7 +155,9 @@ impl FromStr for Verifier {
                 server_key: bytes(server)?.try_into().ok()?,
             })
         };
-        parts().ok_or_else(|| format!("a password is a {MECHANISM} verifier, as `kolumn user add` writes it"))
+        parts().ok_or_else(|| {
+            format!("a password is a {MECHANISM} verifier, as `kolumn user add` writes it")
+        })
     }
 }
 
@@ -223,12 +227,15 @@ impl Exchange {
         if binding != Some(BASE64.encode(&self.header).as_str()) || nonce != Some(&self.nonce) {
             return Err(Refused::Malformed);
         }
-        let signed = format!("{},{},{without_proof}", self.client_first, self.server_first);
+        let signed = format!(
+            "{},{},{without_proof}",
+            self.client_first, self.server_first
+        );
         let checked = || -> Result<Option<Key>> {
             let signature = hmac(&self.verifier.stored_key, signed.as_bytes())?;
             let client_key: Vec<u8> = signature.iter().zip(&proof).map(|(a, b)| a ^ b).collect();
-            let proven = proof.len() == KEY_BYTES
-                && same(&sha256(&client_key)?, &self.verifier.stored_key);
+            let proven =
+                proof.len() == KEY_BYTES && same(&sha256(&client_key)?, &self.verifier.stored_key);
             Ok(match proven {
                 true => Some(hmac(&self.verifier.server_key, signed.as_bytes())?),
                 false => None,

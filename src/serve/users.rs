@@ -158,7 +158,9 @@ pub fn positive(text: &str) -> Result<Duration> {
 pub fn write(path: &Path, users: &[User]) -> Result<()> {
     let act = || format!("cannot write users to {}", path.display());
     let text = text_of(users).map_err(|e| Error::new(ErrorKind::Bug, act()).because(e))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).context(act())?;
     // A temporary file is readable by its owner only.
@@ -322,7 +324,10 @@ mod tests {
         let good = user("a").verifier.to_string();
         for (text, told) in [
             ("[[user]]\nname = \"a\"\npassword = \"hunter2\"", "verifier"),
-            ("[[user]]\nname = \"a b\"\npassword = \"hunter2\"", "no name"),
+            (
+                "[[user]]\nname = \"a b\"\npassword = \"hunter2\"",
+                "no name",
+            ),
             ("[[user]]\nname = \"a\"\npasswort = \"hunter2\"", "passwort"),
             ("[[user]]\npassword = \"hunter2\"", "name"),
         ] {

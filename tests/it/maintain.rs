@@ -557,8 +557,9 @@ async fn two_optimizes_and_an_ingest_at_once_lose_and_double_nothing() {
 async fn questions_asked_during_an_optimize_get_the_same_answers() {
     let folder = tempfile::tempdir().unwrap();
     let archive = fill(&folder, 12, 100).await;
-    let sql = "SELECT concat_ws('|', name, count(*), min(audit_id), sum(length(response_object))) FROM events \
-               GROUP BY name ORDER BY 1";
+    let sql = "SELECT concat_ws('|', name, events, first, bytes) \
+               FROM (SELECT name, count(*) AS events, min(audit_id) AS first, sum(length(response_object)) AS bytes \
+                     FROM events GROUP BY name) ORDER BY 1";
     let before = texts(&session(&archive).await, sql).await;
     // Several passes, so that there is a during.
     let small = optimize::Options {
@@ -753,7 +754,7 @@ async fn a_vacuum_deletes_what_was_replaced_and_keeps_what_is_needed() {
     assert_eq!(parquet_files(&audit).len(), 5);
     assert_eq!(
         number(&old_session, "SELECT sum(length(request_uri)) FROM audit").await,
-        120 * 35
+        120 * 33
     );
 
     let report = vacuum::vacuum(&opened, &vacuum_options(vacuum::RETENTION))

@@ -404,7 +404,8 @@ async fn sql_can_only_read() {
     }
 }
 
-#[tokio::test]
+// The time is looked at between polls, which need a thread while another one counts.
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_end_a_query_with_a_hint() {
     let fixture = two_days().await;
     let many = "SELECT count(*) FROM range(0, 100000000) a CROSS JOIN range(0, 1000) b";
@@ -431,6 +432,41 @@ async fn limits_end_a_query_with_a_hint() {
     };
     assert_eq!(e.kind(), ErrorKind::Limit, "{}", e.to_chain());
     assert!(e.hint_text().unwrap().contains("--memory"));
+}
+
+#[tokio::test]
+async fn times_without_an_offset_are_read_in_the_zone_of_the_session() {
+    let fixture = two_days().await;
+    let options = |zone| SessionOptions {
+        zone,
+        ..SessionOptions::default()
+    };
+    let utc = Session::open(&fixture.archive, &options(chrono_tz::UTC))
+        .await
+        .unwrap();
+    let tokyo = Session::open(&fixture.archive, &options(chrono_tz::Asia::Tokyo))
+        .await
+        .unwrap();
+    let (first, local) = ("2026-11-19 10:00:00.123456", "2026-11-19 19:00:00.123456");
+    for (session, text, count) in [
+        (&utc, first, "1"),
+        (&tokyo, local, "1"),
+        (&tokyo, first, "0"),
+    ] {
+        for of in ["'{}'", "TIMESTAMP '{}'", "'{}'::timestamp"] {
+            let of = of.replace("{}", text);
+            for condition in [
+                format!("stage_timestamp <= {of}"),
+                format!("stage_timestamp BETWEEN '2000-01-01' AND {of}"),
+            ] {
+                let sql = format!("SELECT count(*) FROM audit WHERE {condition}");
+                assert_eq!(texts(session, &sql).await, [count], "{sql}");
+            }
+        }
+        // An offset is an offset.
+        let sql = format!("SELECT count(*) FROM audit WHERE stage_timestamp <= '{first}Z'");
+        assert_eq!(texts(session, &sql).await, ["1"], "{sql}");
+    }
 }
 
 fn times() -> TimeReader {

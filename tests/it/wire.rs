@@ -40,7 +40,8 @@ impl Answer {
             Self::Rows(rows) => rows
                 .into_iter()
                 .map(|row| {
-                    let cells: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
+                    let cells: Vec<String> =
+                        row.into_iter().map(Option::unwrap_or_default).collect();
                     cells.join("|")
                 })
                 .collect(),
@@ -164,7 +165,11 @@ impl Wire {
         let without_proof = format!("c=biws,r={}", part("r="));
         let signed = format!("{bare},{server_first},{without_proof}");
         let signature = hmac(&sha256(&client_key), signed.as_bytes());
-        let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
+        let proof: Vec<u8> = client_key
+            .iter()
+            .zip(&signature)
+            .map(|(a, b)| a ^ b)
+            .collect();
         let last = format!("{without_proof},p={}", BASE64.encode(proof));
         self.send(&message(b'p', last.as_bytes())).await;
         loop {
@@ -174,9 +179,8 @@ impl Wire {
             match answer.tag {
                 b'E' => return Err(answer.error()),
                 b'K' => {
-                    let number = |at| {
-                        u32::from_be_bytes(answer.body[at..at + 4].try_into().unwrap())
-                    };
+                    let number =
+                        |at| u32::from_be_bytes(answer.body[at..at + 4].try_into().unwrap());
                     (self.process, self.secret) = (number(0), number(4));
                 }
                 b'Z' => return Ok(()),
@@ -200,7 +204,9 @@ impl Wire {
             self.stream.read_exact(&mut body).await.ok()?;
             Some(Message { tag: head[0], body })
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("an answer")
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("an answer")
     }
 
     /// Asks by the simple protocol.

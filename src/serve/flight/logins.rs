@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tokio::sync::Semaphore;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
@@ -17,6 +18,11 @@ use crate::serve::desk::{Desk, Visitor};
 use crate::serve::meters::Protocol;
 use crate::serve::scram;
 
+/// Go's driver leaves the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 const TOKEN_LASTS: Duration = Duration::from_secs(12 * 3600);
 const TOKENS_MAX: usize = 10_000;
 const CHECKED_AT_ONCE: usize = 2;
@@ -50,7 +56,8 @@ impl Logins {
     /// Checks a name and a password, and gives a token for them.
     pub(super) async fn login<T>(&self, request: &Request<T>) -> Result<String, Status> {
         let basic = header(request.metadata()).and_then(|text| text.strip_prefix("Basic "));
-        let basic = basic.ok_or_else(|| Status::unauthenticated("a name and a password are needed"))?;
+        let basic =
+            basic.ok_or_else(|| Status::unauthenticated("a name and a password are needed"))?;
         let name = self.check(basic, client(request)).await?;
         let token = token()?;
         let now = Instant::now();
@@ -92,7 +99,9 @@ impl Logins {
         let user = match (text.strip_prefix("Bearer "), text.strip_prefix("Basic ")) {
             (Some(token), _) => {
                 let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = tokens.get(token).filter(|(_, until)| *until > Instant::now());
+                let known = tokens
+                    .get(token)
+                    .filter(|(_, until)| *until > Instant::now());
                 known
                     .map(|(user, _)| user.clone())
                     .ok_or_else(|| Status::unauthenticated("log in again"))?

@@ -99,7 +99,11 @@ pub(super) fn serve(
             .identity(Identity::from_pem(&tls.certificate, &tls.key))
             .timeout(limits.startup);
         server = server.tls_config(config).map_err(|e| {
-            Error::new(ErrorKind::Usage, "cannot use the certificate for Flight SQL").because(e)
+            Error::new(
+                ErrorKind::Usage,
+                "cannot use the certificate for Flight SQL",
+            )
+            .because(e)
         })?;
     }
     let unbuilt = |e: FlightError| {
@@ -112,8 +116,7 @@ pub(super) fn serve(
         types: structure::types().map_err(unbuilt)?,
         desk: Arc::clone(&desk),
     };
-    let service = FlightServiceServer::new(service)
-        .max_decoding_message_size(limits.message_bytes);
+    let service = FlightServiceServer::new(service).max_decoding_message_size(limits.message_bytes);
     let mut phase = desk.phase.clone();
     let incoming = stream::unfold((listener, desk), |(listener, desk)| async move {
         loop {
@@ -187,7 +190,10 @@ fn info_of(schema: &Schema, request: Request<FlightDescriptor>) -> Told<FlightIn
 fn one(batch: Result<RecordBatch, FlightError>) -> Rows<Flight> {
     let batch = batch.map_err(odd)?;
     let schema = batch.schema();
-    Ok(Response::new(encoded(schema, stream::iter([Ok(batch)]).boxed())))
+    Ok(Response::new(encoded(
+        schema,
+        stream::iter([Ok(batch)]).boxed(),
+    )))
 }
 
 type FlightDataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
@@ -208,7 +214,9 @@ fn schema_bytes(schema: &Schema) -> Result<bytes::Bytes, Status> {
 
 /// `$1`, `$2` … with the types the engine takes them for.
 fn parameters(plan: &LogicalPlan) -> Result<Schema, Status> {
-    let found = plan.get_parameter_types().map_err(|e| status(&sql_error(&e)))?;
+    let found = plan
+        .get_parameter_types()
+        .map_err(|e| status(&sql_error(&e)))?;
     let number = |id: &str| id.trim_start_matches('$').parse::<usize>().ok();
     let count = found.keys().filter_map(|id| number(id)).max().unwrap_or(0);
     let fields = (1..=count.min(found.len())).map(|at| {
@@ -216,8 +224,10 @@ fn parameters(plan: &LogicalPlan) -> Result<Schema, Status> {
         let data_type = found.get(&name).cloned().flatten();
         Field::new(name, data_type.unwrap_or(DataType::Utf8), true)
     });
-    Ok(structure::sent_schema(&Schema::new(fields.collect::<Vec<_>>())))
-        .map(|schema| schema.as_ref().clone())
+    Ok(structure::sent_schema(&Schema::new(
+        fields.collect::<Vec<_>>(),
+    )))
+    .map(|schema| schema.as_ref().clone())
 }
 
 impl Flight {
@@ -245,12 +255,7 @@ impl Flight {
     }
 
     /// The rows of a statement, made by a task of their own.
-    async fn rows(
-        &self,
-        visitor: &Visitor,
-        sql: &str,
-        values: Option<ParamValues>,
-    ) -> Rows<Self> {
+    async fn rows(&self, visitor: &Visitor, sql: &str, values: Option<ParamValues>) -> Rows<Self> {
         let place = self.desk.place().await.map_err(|e| status(&e))?;
         let (session, mut plan) = self.plan(visitor, sql).await?;
         let mut asked = Asked::begin(&self.desk, visitor, sql);
@@ -326,7 +331,9 @@ impl Flight {
         let handle = std::str::from_utf8(handle).map_err(|_| unknown())?;
         let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         let found = prepared.get_mut(handle);
-        let found = found.filter(|p| p.user == visitor.user).ok_or_else(unknown)?;
+        let found = found
+            .filter(|p| p.user == visitor.user)
+            .ok_or_else(unknown)?;
         found.used = Instant::now();
         Ok((handle.to_owned(), found.clone()))
     }
@@ -447,8 +454,9 @@ impl FlightSqlService for Flight {
                 return Err(Status::unimplemented("one set of parameters at a time"));
             }
             let row = batch.columns().iter();
-            let row: Result<Vec<ScalarValue>, _> =
-                row.map(|column| ScalarValue::try_from_array(column, 0)).collect();
+            let row: Result<Vec<ScalarValue>, _> = row
+                .map(|column| ScalarValue::try_from_array(column, 0))
+                .collect();
             values = Some(row.map_err(odd)?);
         }
         let values = values.map(|values| self.typed(&visitor, &found.sql, values));
@@ -515,7 +523,11 @@ impl FlightSqlService for Flight {
         info_of(&query.into_builder().schema(), request)
     }
 
-    async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> Rows<Self> {
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<Ticket>,
+    ) -> Rows<Self> {
         self.logins.visitor(&request).await?;
         let mut builder = query.into_builder();
         builder.append(CATALOG);
@@ -531,7 +543,11 @@ impl FlightSqlService for Flight {
         info_of(&query.into_builder().schema(), request)
     }
 
-    async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> Rows<Self> {
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<Ticket>,
+    ) -> Rows<Self> {
         self.logins.visitor(&request).await?;
         let mut builder = query.into_builder();
         builder.append(CATALOG, SCHEMA);
@@ -553,7 +569,9 @@ impl FlightSqlService for Flight {
         for (name, schema, is_view) in &self.desk.tables {
             let kind = if *is_view { "VIEW" } else { "TABLE" };
             let schema = structure::sent_schema(schema);
-            builder.append(CATALOG, SCHEMA, name, kind, &schema).map_err(odd)?;
+            builder
+                .append(CATALOG, SCHEMA, name, kind, &schema)
+                .map_err(odd)?;
         }
         one(builder.build())
     }
@@ -588,7 +606,11 @@ impl FlightSqlService for Flight {
         info_of(&query.into_builder(&self.info).schema(), request)
     }
 
-    async fn do_get_sql_info(&self, query: CommandGetSqlInfo, request: Request<Ticket>) -> Rows<Self> {
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<Ticket>,
+    ) -> Rows<Self> {
         self.logins.visitor(&request).await?;
         one(query.into_builder(&self.info).build())
     }

@@ -108,9 +108,8 @@ pub(super) fn types() -> Result<XdbcTypeInfoData, FlightError> {
 
 /// A type that every client knows: views of text and bytes became a part of Arrow late.
 fn known(data_type: &DataType) -> DataType {
-    let field = |field: &Arc<Field>| {
-        Arc::new(Field::clone(field).with_data_type(known(field.data_type())))
-    };
+    let field =
+        |field: &Arc<Field>| Arc::new(Field::clone(field).with_data_type(known(field.data_type())));
     match data_type {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
@@ -120,10 +119,11 @@ fn known(data_type: &DataType) -> DataType {
     }
 }
 
-/// A schema with types that every client knows.
+/// A schema with types that every client knows. Everything may be null: a plan that was made for other
+/// parameters or another version need not know the same columns to be never null.
 pub(super) fn sent_schema(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter();
-    let fields = fields.map(|f| Field::clone(f).with_data_type(known(f.data_type())));
+    let fields = fields.map(|f| Field::new(f.name(), known(f.data_type()), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -133,10 +133,12 @@ pub(super) fn sent_schema(schema: &Schema) -> SchemaRef {
 /// A text of more than two GiB.
 pub(super) fn as_sent(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
-        true => Ok(Arc::clone(column)),
-        false => arrow::compute::cast(column, field.data_type()),
-    });
+    let columns = columns.map(
+        |(column, field)| match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => arrow::compute::cast(column, field.data_type()),
+        },
+    );
     let columns = columns.collect::<Result<_, _>>()?;
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &rows)

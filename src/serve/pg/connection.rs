@@ -283,11 +283,15 @@ impl<'a, W: Wire> Connection<'a, W> {
             }
         };
         if acts.is_empty() {
-            return self.feed(Out::EmptyQueryResponse(EmptyQueryResponse::new())).await;
+            return self
+                .feed(Out::EmptyQueryResponse(EmptyQueryResponse::new()))
+                .await;
         }
         for (text, act) in acts {
             let mut asked = self.asked(&text);
-            let done = self.act(&act, None, &Format::UnifiedText, &mut asked, true).await;
+            let done = self
+                .act(&act, None, &Format::UnifiedText, &mut asked, true)
+                .await;
             asked.end(outcome_of(&done));
             done?;
         }
@@ -318,7 +322,9 @@ impl<'a, W: Wire> Connection<'a, W> {
                     self.describe_rows(&rows.1).await?;
                 }
                 let mut encoder = rows.0.encoder();
-                let sent = self.send(&mut rows.0, &mut encoder, 0, &mut asked.rows).await?;
+                let sent = self
+                    .send(&mut rows.0, &mut encoder, 0, &mut asked.rows)
+                    .await?;
                 self.complete(Tag::new("SELECT").with_rows(sent.0)).await
             }
             Act::Copy(question, format) => {
@@ -432,7 +438,8 @@ impl<'a, W: Wire> Connection<'a, W> {
 
     async fn describe_rows(&mut self, infos: &[FieldInfo]) -> Outcome {
         let fields: Vec<FieldDescription> = infos.iter().map(Into::into).collect();
-        self.feed(Out::RowDescription(RowDescription::new(fields))).await
+        self.feed(Out::RowDescription(RowDescription::new(fields)))
+            .await
     }
 
     /// Sends rows, at most so many if that is not 0. Tells how many, and whether that was the end.
@@ -541,7 +548,12 @@ impl<'a, W: Wire> Connection<'a, W> {
             let _place = desk.place().await?;
             let most = count.unwrap_or(0);
             let done = self
-                .send(&mut running.rows, &mut running.encoder, most, &mut asked.rows)
+                .send(
+                    &mut running.rows,
+                    &mut running.encoder,
+                    most,
+                    &mut asked.rows,
+                )
                 .await;
             running.asked.end(outcome_of(&done));
             let (rows, ended) = done?;
@@ -560,9 +572,13 @@ impl<'a, W: Wire> Connection<'a, W> {
             .iter()
             .map(|oid| Type::from_oid(*oid).filter(|t| *t != Type::UNKNOWN))
             .collect();
-        let mut acts = self.postgres.reader.read(&message.query).inspect_err(|info| {
-            self.asked(&message.query).end(Err(info.message.clone()));
-        })?;
+        let mut acts = self
+            .postgres
+            .reader
+            .read(&message.query)
+            .inspect_err(|info| {
+                self.asked(&message.query).end(Err(info.message.clone()));
+            })?;
         if acts.len() > 1 {
             return Err(refused("42601", "a prepared statement is one statement").into());
         }
@@ -578,6 +594,12 @@ impl<'a, W: Wire> Connection<'a, W> {
             types: Vec::new(),
             schema: None,
         };
+        let mut counting = Vec::new();
+        if let Some(Act::Ask(question) | Act::Copy(question, _) | Act::Declare(_, question)) =
+            &mut prepared.act
+        {
+            counting = question.prepare(&prepared.said);
+        }
         match &prepared.act {
             Some(Act::Ask(question) | Act::Copy(question, _) | Act::Declare(_, question)) => {
                 let session = self.session().await?;
@@ -606,6 +628,11 @@ impl<'a, W: Wire> Connection<'a, W> {
         }
         let count = prepared.inferred.len().max(prepared.said.len());
         prepared.inferred.resize(count, None);
+        for at in counting {
+            if let Some(place @ None) = prepared.inferred.get_mut(at) {
+                *place = Some(DataType::Int64);
+            }
+        }
         for at in 0..count {
             let said = prepared.said.get(at).cloned().flatten();
             let inferred = prepared.inferred[at].as_ref();
@@ -701,12 +728,16 @@ impl<'a, W: Wire> Connection<'a, W> {
         let prepared = Arc::clone(&bound.prepared);
         let Some(act) = &prepared.act else {
             self.portals.insert(name, bound);
-            return self.feed(Out::EmptyQueryResponse(EmptyQueryResponse::new())).await;
+            return self
+                .feed(Out::EmptyQueryResponse(EmptyQueryResponse::new()))
+                .await;
         };
         let Act::Ask(question) = act else {
             let mut asked = self.asked(&prepared.text);
             let values = bound.values.as_ref();
-            let done = self.act(act, values, &bound.format, &mut asked, false).await;
+            let done = self
+                .act(act, values, &bound.format, &mut asked, false)
+                .await;
             asked.end(outcome_of(&done));
             return done;
         };
@@ -753,7 +784,10 @@ impl<'a, W: Wire> Connection<'a, W> {
         self.portals.insert(name, bound);
         match ended {
             true => self.complete(Tag::new("SELECT").with_rows(sent)).await,
-            false => self.feed(Out::PortalSuspended(PortalSuspended::new())).await,
+            false => {
+                self.feed(Out::PortalSuspended(PortalSuspended::new()))
+                    .await
+            }
         }
     }
 

@@ -58,6 +58,7 @@ pub(super) fn told(e: &Error) -> ErrorInfo {
         ErrorKind::Usage if text.contains("table '") && text.contains("not found") => "42P01",
         ErrorKind::Usage if text.contains("No field named") => "42703",
         ErrorKind::Usage if text.contains("Invalid function") => "42883",
+        ErrorKind::Usage if text.contains("Cannot cast string") => "22P02",
         ErrorKind::Usage if text.contains("the query failed") => "22000",
         ErrorKind::Usage => "42601",
         ErrorKind::Missing => "42P01",

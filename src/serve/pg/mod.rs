@@ -5,6 +5,7 @@
 
 mod connection;
 mod failure;
+mod rewrite;
 mod rows;
 mod settings;
 mod startup;
@@ -41,7 +42,10 @@ const SERVER_VERSION_NUM: &str = "160006";
 
 /// The value that a parameter has until it is set.
 pub(super) fn default_setting(name: &str) -> Option<String> {
-    settings::Settings::default().show(name).ok().map(str::to_owned)
+    settings::Settings::default()
+        .show(name)
+        .ok()
+        .map(str::to_owned)
 }
 
 /// Bytes of rows that are gathered before they are sent.
@@ -104,9 +108,7 @@ impl<B> Inbox<B> {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(message))) => Poll::Ready(Some(Ok(message))),
             Poll::Ready(Some(Err(PgWireError::IoError(_)))) => Poll::Ready(None),
-            Poll::Ready(Some(Err(e))) => {
-                Poll::Ready(Some(Err(fatal("08P01", e.to_string()))))
-            }
+            Poll::Ready(Some(Err(e))) => Poll::Ready(Some(Err(fatal("08P01", e.to_string())))),
         });
         // The library's decoders trust lengths inside of a message.
         match AssertUnwindSafe(next).catch_unwind().await {

@@ -12,7 +12,9 @@ use datafusion_postgres::arrow_pg::encoder::{Encoder, encode_value};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use pgwire::api::portal::Format;
-use pgwire::api::results::{CopyCsvOptions, CopyEncoder, CopyTextOptions, DataRowEncoder, FieldInfo};
+use pgwire::api::results::{
+    CopyCsvOptions, CopyEncoder, CopyTextOptions, DataRowEncoder, FieldInfo,
+};
 use pgwire::error::PgWireResult;
 use pgwire::messages::copy::CopyData;
 use pgwire::types::format::FormatOptions;
@@ -28,10 +30,13 @@ fn has_a_word(data_type: &DataType) -> bool {
 
 /// The columns of an answer as they are sent.
 pub(super) fn sent_schema(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| match has_a_word(field.data_type()) {
-        true => Arc::clone(field),
-        false => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
-    });
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match has_a_word(field.data_type()) {
+            true => Arc::clone(field),
+            false => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+        });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -66,8 +71,11 @@ fn as_sent(batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let options = Shown::default();
         let formatter = ArrayFormatter::try_new(column.as_ref(), &options)
             .context("cannot write a column as text")?;
-        let texts = (0..column.len())
-            .map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
+        let texts = (0..column.len()).map(|row| {
+            column
+                .is_valid(row)
+                .then(|| formatter.value(row).to_string())
+        });
         Ok(Arc::new(texts.collect::<StringArray>()))
     };
     batch.columns().iter().map(shown).collect()

@@ -70,7 +70,10 @@ const REPORTED: &[(&str, &str)] = &[
     ("application_name", "application_name"),
     ("client_encoding", "client_encoding"),
     ("datestyle", "DateStyle"),
-    ("default_transaction_read_only", "default_transaction_read_only"),
+    (
+        "default_transaction_read_only",
+        "default_transaction_read_only",
+    ),
     ("in_hot_standby", "in_hot_standby"),
     ("integer_datetimes", "integer_datetimes"),
     ("intervalstyle", "IntervalStyle"),
@@ -128,7 +131,11 @@ impl Settings {
             return Err(refused("55P02", format!("{name} cannot be changed")));
         }
         let value = checked(name, value)?;
-        let values = if local { &mut self.local } else { &mut self.session };
+        let values = if local {
+            &mut self.local
+        } else {
+            &mut self.session
+        };
         values.insert(name, value);
         Ok(())
     }
@@ -214,7 +221,9 @@ fn zone(name: &str) -> Option<chrono_tz::Tz> {
 /// `0`, `500`, `500ms`, `5s`, `2min`, `1h`, `1d`; a bare number is milliseconds.
 fn milliseconds(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let count: u64 = text[..digits].parse().ok()?;
     let unit: u64 = match text[digits..].trim() {
         "" | "ms" => 1,
@@ -254,7 +263,10 @@ fn checked(name: &str, value: &str) -> Result<String, ErrorInfo> {
         "statement_timeout" => milliseconds(value).is_some(),
         "bytea_output" => matches!(value, "hex" | "escape"),
         "intervalstyle" => {
-            matches!(value, "postgres" | "postgres_verbose" | "iso_8601" | "sql_standard")
+            matches!(
+                value,
+                "postgres" | "postgres_verbose" | "iso_8601" | "sql_standard"
+            )
         }
         "extra_float_digits" => value.parse().is_ok_and(|n: i8| (-15..=3).contains(&n)),
         // With other strings a client would escape for a parser that is not here.

@@ -56,7 +56,11 @@ impl Postgres {
             Some(Ok(_)) => return Err(fatal("08P01", "this is no way to begin").into()),
         };
         if self.tls.is_some() && !wire.is_secure() {
-            return Err(fatal("28000", "this server speaks TLS only: connect with sslmode=require").into());
+            return Err(fatal(
+                "28000",
+                "this server speaks TLS only: connect with sslmode=require",
+            )
+            .into());
         }
         protocol_negotiation(wire, &startup).await?;
         save_startup_parameters_to_metadata(wire, &startup);
@@ -72,7 +76,10 @@ impl Postgres {
             self.desk
                 .login(Protocol::Postgres, client, &shortened(&name), Some(why));
             tokio::time::sleep(REFUSED_AFTER).await;
-            let told = format!("password authentication failed for user \"{}\"", shortened(&name));
+            let told = format!(
+                "password authentication failed for user \"{}\"",
+                shortened(&name)
+            );
             return Err(fatal("28P01", told).into());
         }
         self.desk.login(Protocol::Postgres, client, &name, None);
@@ -119,13 +126,18 @@ impl Postgres {
         let authentication = PgWireBackendMessage::Authentication;
         let verifier = self.desk.users.verifier(name).map_err(|e| {
             // What is wrong with the file is the operator's business.
-            self.desk
-                .login(Protocol::Postgres, None, &shortened(name), Some(&e.to_chain()));
+            self.desk.login(
+                Protocol::Postgres,
+                None,
+                &shortened(name),
+                Some(&e.to_chain()),
+            );
             fatal("XX000", "nobody can log in now")
         })?;
         wire.set_state(PgWireConnectionState::AuthenticationInProgress);
         let methods = vec![scram::MECHANISM.to_owned()];
-        wire.send(authentication(Authentication::SASL(methods))).await?;
+        wire.send(authentication(Authentication::SASL(methods)))
+            .await?;
         let Some(first) = password_message(wire, inbox).await? else {
             return Ok(Err(Refused::Malformed));
         };
@@ -175,13 +187,16 @@ impl Postgres {
             .await?;
         for (name, value) in settings.reported() {
             let status = ParameterStatus::new(name.to_owned(), value.to_owned());
-            wire.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
+            wire.feed(PgWireBackendMessage::ParameterStatus(status))
+                .await?;
         }
         let (number, secret) = wire.pid_and_secret_key();
         let data = BackendKeyData::new(number, secret);
-        wire.feed(PgWireBackendMessage::BackendKeyData(data)).await?;
+        wire.feed(PgWireBackendMessage::BackendKeyData(data))
+            .await?;
         let ready = ReadyForQuery::new(TransactionStatus::Idle);
-        wire.send(PgWireBackendMessage::ReadyForQuery(ready)).await?;
+        wire.send(PgWireBackendMessage::ReadyForQuery(ready))
+            .await?;
         wire.set_state(PgWireConnectionState::ReadyForQuery);
         Ok(())
     }

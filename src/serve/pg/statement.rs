@@ -14,9 +14,11 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use pgwire::api::Type;
 use pgwire::error::ErrorInfo;
 
 use super::failure::refused;
+use super::rewrite::{counting, polished, with_arrays};
 use crate::query;
 use crate::serve::weight::weigh;
 
@@ -38,6 +40,23 @@ const CATALOG_WORDS: [&str; 6] = [
 pub(super) struct Question {
     pub(super) parsed: Parsed,
     pub(super) rewritten: Option<Parsed>,
+}
+
+impl Question {
+    /// Takes in what the client said of its parameters; tells which of them count rows.
+    pub(super) fn prepare(&mut self, said: &[Option<Type>]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for parsed in [Some(&mut self.parsed), self.rewritten.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if let Parsed::Statement(statement) = parsed {
+                **statement = with_arrays((**statement).clone(), said);
+                found = counting(statement);
+            }
+        }
+        found
+    }
 }
 
 /// How `COPY … TO STDOUT` writes rows.
@@ -122,7 +141,12 @@ impl Reader {
                     return Ok(vec![(sql.trim().to_owned(), Act::Ask(Box::new(question)))]);
                 }
                 Ok(_) => return Err(read_only(sql)),
-                Err(_) => return Err(refused("42601", format!("the SQL cannot be understood: {e}"))),
+                Err(_) => {
+                    return Err(refused(
+                        "42601",
+                        format!("the SQL cannot be understood: {e}"),
+                    ));
+                }
             },
         };
         if statements.len() > STATEMENTS_MAX {
@@ -141,7 +165,7 @@ impl Reader {
     }
 
     fn question(&self, statement: Statement, rewritten: bool) -> Box<Question> {
-        let wrapped = |statement| Parsed::Statement(Box::new(statement));
+        let wrapped = |statement| Parsed::Statement(Box::new(polished(statement)));
         Box::new(Question {
             rewritten: match rewritten {
                 true => None,
@@ -169,10 +193,7 @@ impl Reader {
             } if values.is_empty() => {
                 let format = copy_format(&options, &legacy_options)?;
                 let query = copied(source)?;
-                Act::Copy(
-                    self.question(Statement::Query(query), rewritten),
-                    format,
-                )
+                Act::Copy(self.question(Statement::Query(query), rewritten), format)
             }
             Statement::Copy {
                 target: CopyTarget::File { .. } | CopyTarget::Program { .. },
@@ -200,7 +221,9 @@ impl Reader {
             }
             Statement::StartTransaction { .. } => Act::Begin,
             Statement::Commit { .. } => Act::Commit,
-            Statement::Rollback { savepoint: None, .. } => Act::Rollback,
+            Statement::Rollback {
+                savepoint: None, ..
+            } => Act::Rollback,
             Statement::Rollback { .. } => Act::Nothing("ROLLBACK"),
             Statement::Savepoint { .. } => Act::Nothing("SAVEPOINT"),
             Statement::ReleaseSavepoint { .. } => Act::Nothing("RELEASE"),
@@ -248,7 +271,10 @@ fn read_only(statement: &str) -> ErrorInfo {
         .filter(char::is_ascii_alphabetic)
         .take(20)
         .collect();
-    let told = format!("the archive is read-only for SQL: {} is no question", word.to_uppercase());
+    let told = format!(
+        "the archive is read-only for SQL: {} is no question",
+        word.to_uppercase()
+    );
     let mut info = refused("25006", told);
     info.hint = Some("ask with SELECT; rows come in by `kolumn ingest`".to_owned());
     info
@@ -289,8 +315,7 @@ fn copy_format(
             CopyOption::Header(wanted) => header = *wanted,
             CopyOption::Quote(c) => quote = *c,
             CopyOption::Escape(c) if *c == quote => {}
-            CopyOption::Encoding(name)
-                if name.to_ascii_lowercase().replace('-', "") == "utf8" => {}
+            CopyOption::Encoding(name) if name.to_ascii_lowercase().replace('-', "") == "utf8" => {}
             other => return Err(unknown(other.to_string())),
         }
     }
@@ -402,7 +427,9 @@ fn set_of(set: Set) -> Result<Act, ErrorInfo> {
             let own = value.eq_ignore_ascii_case("local");
             act("timezone", (!own).then_some(value), local)
         }
-        Set::SetNames { charset_name, .. } => act("client_encoding", Some(charset_name.value), false),
+        Set::SetNames { charset_name, .. } => {
+            act("client_encoding", Some(charset_name.value), false)
+        }
         Set::SetNamesDefault {} => act("client_encoding", None, false),
         Set::SetTransaction { .. } => Act::Nothing("SET"),
         _ => return Err(not_here()),
@@ -448,8 +475,14 @@ mod tests {
             ("SELECT * EXCLUDE (cluster) FROM audit", "Ask"),
             ("SELECT '{}'::text->>'a', name, cluster FROM audit", "Ask"),
             ("COPY (SELECT 1) TO STDOUT (FORMAT binary)", "Copy"),
-            ("COPY audit (cluster, name) TO STDOUT WITH CSV HEADER", "Copy"),
-            ("DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1", "Declare"),
+            (
+                "COPY audit (cluster, name) TO STDOUT WITH CSV HEADER",
+                "Copy",
+            ),
+            (
+                "DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1",
+                "Declare",
+            ),
             ("FETCH FORWARD 10 FROM c", "Fetch"),
             ("CLOSE ALL", "CloseCursor(None)"),
             ("DEALLOCATE ALL", "Deallocate(None)"),
@@ -457,7 +490,10 @@ mod tests {
             ("SET application_name = 'x'", "Set"),
             ("SET LOCAL statement_timeout TO 100", "Set"),
             ("SET TIME ZONE 'UTC'", "Set"),
-            ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "Nothing"),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+                "Nothing",
+            ),
             ("SHOW TRANSACTION ISOLATION LEVEL", "Show"),
             ("SHOW ALL", "ShowAll"),
             ("RESET ALL", "ResetAll"),
