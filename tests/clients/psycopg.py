@@ -1,9 +1,8 @@
-"""psycopg 3 and psycopg2: parameters in text and binary, server-side cursors, COPY, pipelines."""
+"""psycopg 3: parameters in text and binary, server-side cursors, COPY, pipelines."""
 import datetime
 import os
 
 import psycopg
-import psycopg2
 
 dsn = f"host=127.0.0.1 port={os.environ['PG_PORT']} user=ana password='{os.environ['PASSWORD']}' dbname=kolumn"
 
@@ -46,14 +45,4 @@ with psycopg.connect(dsn) as connection:
     except psycopg.errors.UndefinedTable:
         connection.rollback()
     assert connection.info.server_version == 160006
-
-connection = psycopg2.connect(dsn)
-cursor = connection.cursor()
-cursor.execute("SELECT count(*) FROM audit WHERE name = %s", ("a",))
-assert cursor.fetchone() == (1,)
-named = connection.cursor(name="named")
-named.itersize = 2
-named.execute("SELECT name FROM audit ORDER BY name")
-assert [row[0] for row in named] == ["a", "b", "c", "d"]
-connection.close()
 print("done")
