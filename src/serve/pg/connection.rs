@@ -694,7 +694,7 @@ impl<'a, W: Wire> Connection<'a, W> {
                     .await?;
                 match &prepared.schema {
                     Some(schema) => Some(columns(schema, &Format::UnifiedText, &options)?),
-                    None => None,
+                    None => self.columns_of_cursor(&prepared),
                 }
             }
             TARGET_TYPE_BYTE_PORTAL => {
@@ -702,7 +702,11 @@ impl<'a, W: Wire> Connection<'a, W> {
                 let bound = self.portals.get(&name).ok_or_else(absent)?;
                 match &bound.prepared.schema {
                     Some(schema) => Some(columns(schema, &bound.format, &options)?),
-                    None => None,
+                    // One that DECLARE opened.
+                    None if bound.prepared.act.is_none() => {
+                        bound.running.as_ref().map(|r| r.rows.columns())
+                    }
+                    None => self.columns_of_cursor(&bound.prepared),
                 }
             }
             _ => return Err(refused("08P01", "only statements and portals are described").into()),
@@ -711,6 +715,15 @@ impl<'a, W: Wire> Connection<'a, W> {
             Some(infos) => self.describe_rows(&infos).await,
             None => self.feed(Out::NoData(NoData::new())).await,
         }
+    }
+
+    /// What a FETCH answers: libpq does not outlive rows that were not described.
+    fn columns_of_cursor(&self, prepared: &Prepared) -> Option<Arc<Vec<FieldInfo>>> {
+        let Some(Act::Fetch(name, _)) = &prepared.act else {
+            return None;
+        };
+        let running = self.portals.get(name)?.running.as_ref()?;
+        Some(running.rows.columns())
     }
 
     async fn execute(&mut self, message: Execute) -> Outcome {
