@@ -147,7 +147,7 @@ impl<T> Context<T> for Result<T, object_store::Error> {
         self.map_err(|e| {
             let (kind, hint) = match failure::told(&e) {
                 Some((kind, hint)) => (kind, Some(hint)),
-                None => (store_kind(&e), None),
+                None => (store_kind(&e), is_full(&e).then_some(MAKE_ROOM.into())),
             };
             let error = Error::new(kind, act.to_string());
             let error = match failure::brief(&e) {
@@ -216,6 +216,19 @@ pub(crate) fn store_kind(e: &object_store::Error) -> ErrorKind {
         }
         other => io_kind_in_chain(other).unwrap_or(ErrorKind::Unavailable),
     }
+}
+
+const MAKE_ROOM: &str = "make room and run the same command again: what is stored is whole";
+
+fn is_full(e: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(e);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return io.kind() == std::io::ErrorKind::StorageFull;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Object stores wrap the I/O error of a local disk; its kind says who must act.
