@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Ident,
-    LimitClause, ObjectName, Query, SelectItem, SetExpr, Statement, TableFactor, Value,
-    ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName, Query, SelectItem, SetExpr,
+    Statement, TableFactor, TimezoneInfo, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -27,6 +28,18 @@ const ARRAY_COLUMNS: [&str; 7] = [
     "indclass",
     "indoption",
     "indcollation",
+];
+
+/// Truths of the catalog, which PostgreSQL compares with texts.
+const TRUTH_COLUMNS: [&str; 8] = [
+    "indisprimary",
+    "indisunique",
+    "indisvalid",
+    "relhasindex",
+    "relispartition",
+    "attisdropped",
+    "attnotnull",
+    "atthasdef",
 ];
 
 /// Tables of the catalog of which nothing here has rows: defaults, sequences, collations of columns.
@@ -63,16 +76,91 @@ fn is_zero(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) if text == "0")
 }
 
-fn is_function_column(expr: &Expr) -> bool {
+/// The last part of a column's name.
+fn column_name(expr: &Expr) -> Option<String> {
     let name = match expr {
         Expr::Identifier(name) => name,
-        Expr::CompoundIdentifier(names) => match names.last() {
-            Some(name) => name,
-            None => return false,
-        },
-        _ => return false,
+        Expr::CompoundIdentifier(names) => names.last()?,
+        _ => return None,
     };
-    FUNCTION_COLUMNS.contains(&name.value.to_ascii_lowercase().as_str())
+    Some(name.value.to_ascii_lowercase())
+}
+
+fn is_function_column(expr: &Expr) -> bool {
+    column_name(expr).is_some_and(|name| FUNCTION_COLUMNS.contains(&name.as_str()))
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(text),
+            ..
+        }) => Some(text),
+        _ => None,
+    }
+}
+
+fn name_of(function: &Function) -> Option<String> {
+    let last = function.name.0.last()?.as_ident()?;
+    Some(last.value.to_ascii_lowercase())
+}
+
+fn arguments(function: &Function) -> Vec<&Expr> {
+    let FunctionArguments::List(list) = &function.args else {
+        return Vec::new();
+    };
+    let exprs = list.args.iter().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    exprs.collect()
+}
+
+/// `to_timestamp('2026-11-20 10:00:00', 'YYYY-MM-DD HH24:MI:SS')` and `to_date` with such a format: the
+/// engine's formats are others, and this one it reads without.
+fn time_of_text(function: &Function) -> Option<Expr> {
+    let data_type = match name_of(function)?.as_str() {
+        "to_timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
+        "to_date" => DataType::Date,
+        _ => return None,
+    };
+    match arguments(function).as_slice() {
+        [time, format]
+            if text_of(time).is_some()
+                && text_of(format).is_some_and(|format| format.starts_with("YYYY-MM-DD")) =>
+        {
+            Some(cast((*time).clone(), data_type))
+        }
+        _ => None,
+    }
+}
+
+/// `date_trunc('hour', t) + INTERVAL '5 minutes' * floor(extract(minute FROM t) / 5)`: an interval cannot be
+/// multiplied here, and `date_bin` is what is meant.
+fn bin_of_time(left: &Expr, right: &Expr) -> Option<Expr> {
+    let Expr::Function(truncated) = left else {
+        return None;
+    };
+    let Expr::BinaryOp {
+        left: interval,
+        op: BinaryOperator::Multiply,
+        right: count,
+    } = right
+    else {
+        return None;
+    };
+    let (Expr::Interval(_), Expr::Floor { .. }) = (interval.as_ref(), count.as_ref()) else {
+        return None;
+    };
+    let time = match arguments(truncated).as_slice() {
+        [unit, time] if name_of(truncated)? == "date_trunc" && text_of(unit).is_some() => *time,
+        _ => return None,
+    };
+    let text = format!("date_bin({interval}, {time})");
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(&text)
+        .and_then(|mut parser| parser.parse_expr())
+        .ok()
 }
 
 impl VisitorMut for Polish {
@@ -86,7 +174,11 @@ impl VisitorMut for Polish {
                     continue;
                 };
                 // What takes the place of a column keeps its name.
-                if let Some(name) = array_column(expr) {
+                let column = match &*expr {
+                    Expr::Cast { expr, .. } => expr.as_ref(),
+                    expr => expr,
+                };
+                if let Some(name) = array_column(column) {
                     let (expr, alias) = (expr.clone(), name.clone());
                     *item = SelectItem::ExprWithAlias { expr, alias };
                     continue;
@@ -128,6 +220,32 @@ impl VisitorMut for Polish {
                 Some(_) => give_one_value(query),
                 None => {}
             },
+            // Filters and steps of time as Superset writes them for PostgreSQL.
+            Expr::Function(function) if time_of_text(function).is_some() => {
+                if let Some(made) = time_of_text(function) {
+                    *expr = made;
+                }
+            }
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Plus,
+                right,
+            } => {
+                if let Some(made) = bin_of_time(left, right) {
+                    *expr = made;
+                }
+            }
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq | BinaryOperator::NotEq,
+                right,
+            } if column_name(left).is_some_and(|name| TRUTH_COLUMNS.contains(&name.as_str())) => {
+                match text_of(right) {
+                    Some("t" | "true") => **right = value(Value::Boolean(true)),
+                    Some("f" | "false") => **right = value(Value::Boolean(false)),
+                    _ => {}
+                }
+            }
             // The engine knows one escape.
             Expr::Like {
                 pattern,
@@ -368,5 +486,51 @@ impl Visitor for Placed {
             self.arrays.extend(position(right));
         }
         ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn polish(sql: &str) -> String {
+        let mut parser = Parser::new(&PostgreSqlDialect {})
+            .try_with_sql(sql)
+            .unwrap();
+        polished(parser.parse_statement().unwrap()).to_string()
+    }
+
+    #[test]
+    fn what_clients_write_becomes_what_can_be_planned() {
+        for (sql, made) in [
+            ("SELECT 1, 1", "SELECT 1, 1 AS \"1:2\""),
+            (
+                "SELECT a FROM t WHERE b LIKE 'x/_%' ESCAPE '/'",
+                "SELECT a FROM t WHERE b LIKE 'x\\_%'",
+            ),
+            (
+                "SELECT to_timestamp('2026-11-20 01:00:00.0', 'YYYY-MM-DD HH24:MI:SS.US')",
+                "SELECT CAST('2026-11-20 01:00:00.0' AS TIMESTAMP)",
+            ),
+            (
+                "SELECT to_date('2026-11-20', 'YYYY-MM-DD')",
+                "SELECT CAST('2026-11-20' AS DATE)",
+            ),
+            (
+                "SELECT DATE_TRUNC('hour', t) + INTERVAL '5 minutes' * FLOOR(EXTRACT(MINUTE FROM t) / 5)",
+                "SELECT date_bin(INTERVAL '5 minutes', t)",
+            ),
+            (
+                "SELECT 1 FROM pg_index ix WHERE ix.indisprimary = 'f'",
+                "SELECT 1 FROM pg_index ix WHERE ix.indisprimary = false",
+            ),
+            (
+                "SELECT (SELECT d.adbin FROM pg_attrdef d WHERE d.adrelid = 1)",
+                "SELECT NULL",
+            ),
+            ("SELECT a LIKE 'x' FROM t", "SELECT a LIKE 'x' FROM t"),
+        ] {
+            assert_eq!(polish(sql), made);
+        }
     }
 }
