@@ -147,7 +147,7 @@ impl<T> Context<T> for Result<T, object_store::Error> {
         self.map_err(|e| {
             let (kind, hint) = match failure::told(&e) {
                 Some((kind, hint)) => (kind, Some(hint)),
-                None => (store_kind(&e), is_full(&e).then_some(MAKE_ROOM.into())),
+                None => (store_kind(&e), is_full(&e).then_some(MAKE_ROOM)),
             };
             let error = Error::new(kind, act.to_string());
             let error = match failure::brief(&e) {
