@@ -131,7 +131,7 @@ impl Default for Options {
         Self {
             zstd_level: crate::encode::properties::INGEST_ZSTD_LEVEL,
             threads: 2,
-            buffer_bytes: 384 << 20,
+            buffer_bytes: 320 << 20,
             batch_bytes: 2 << 30,
         }
     }
